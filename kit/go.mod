@@ -1,0 +1,7 @@
+module gitsplit/kit
+
+go 1.26.8
+
+require gitsplit/proto v0.0.0
+
+replace gitsplit/proto => ../proto

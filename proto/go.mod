@@ -1,0 +1,3 @@
+module gitsplit/proto
+
+go 1.26.8
