@@ -1,0 +1,51 @@
+package internalapi
+
+import (
+	"context"
+	"net/url"
+	"strconv"
+)
+
+// Allowed asks whether an action may go on. A refusal by policy is an *Error, or
+// an answer with Status false.
+func (c *Client) Allowed(ctx context.Context, req AllowedRequest) (AllowedResponse, error) {
+	var out AllowedResponse
+	err := c.Post(ctx, PathAllowed, req, &out)
+	return out, err
+}
+
+// AuthorizedKeys looks a public key up by its blob, base64 of the SSH wire form.
+// An unknown key is an *Error of status 404.
+func (c *Client) AuthorizedKeys(ctx context.Context, blob string) (AuthorizedKey, error) {
+	var out AuthorizedKey
+	err := c.Get(ctx, PathAuthorizedKeys, url.Values{"key": {blob}}, &out)
+	return out, err
+}
+
+// Discover says whose key keyID is. For an unknown key the ID is 0.
+func (c *Client) Discover(ctx context.Context, keyID int64) (DiscoverResponse, error) {
+	var out DiscoverResponse
+	err := c.Get(ctx, PathDiscover, url.Values{"key_id": {strconv.FormatInt(keyID, 10)}}, &out)
+	return out, err
+}
+
+// PreReceive raises the counter of pushes in flight.
+func (c *Client) PreReceive(ctx context.Context, glRepository string) (PreReceiveResponse, error) {
+	var out PreReceiveResponse
+	err := c.Post(ctx, PathPreReceive, PreReceiveRequest{GLRepository: glRepository}, &out)
+	return out, err
+}
+
+// PostReceive reports moved refs.
+func (c *Client) PostReceive(ctx context.Context, req PostReceiveRequest) (PostReceiveResponse, error) {
+	var out PostReceiveResponse
+	err := c.Post(ctx, PathPostReceive, req, &out)
+	return out, err
+}
+
+// Check asks whether the API and its Redis are well.
+func (c *Client) Check(ctx context.Context) (CheckResponse, error) {
+	var out CheckResponse
+	err := c.Get(ctx, PathCheck, nil, &out)
+	return out, err
+}
