@@ -1,0 +1,235 @@
+// Package gitcmd is the only package that starts git. It holds the table of the
+// sub-commands that may run, the configuration and the environment each gets
+// (wire/gitaly.md §8, security-baseline.md §3), and refuses everything else.
+//
+// Nothing of a repository's own configuration, of the machine's configuration or
+// of a client's environment can make git run another program.
+package gitcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"gitsplit/kit/correlation"
+	"gitsplit/services/gitaly/internal/process"
+)
+
+// Repo is where git works.
+type Repo struct {
+	Dir        string   // the repository's directory, absolute
+	ObjectDir  string   // quarantine, absolute; "" for the repository's own objects
+	Alternates []string // object directories read besides ObjectDir, absolute
+}
+
+// Config is one -c setting.
+type Config struct{ Key, Value string }
+
+// Spec is one run of git.
+type Spec struct {
+	Name  string   // the sub-command
+	Flags []string // as the table permits
+	Args  []string // revisions, patterns or directories; none begins with "-"
+	Paths []string // literal paths inside the repository, passed after "--"
+
+	Config []Config // from the request, checked by ParseConfig
+	Env    []string // GIT_PROTOCOL and variables of ours
+	// HooksPath and the payload in Env make ref updates call our hooks. A
+	// sub-command that may update refs starts only with HooksPath or NoHooks.
+	HooksPath string
+	NoHooks   bool
+
+	Stdin          io.Reader // as in process.Options
+	Stdout, Stderr io.Writer
+}
+
+// Guard is told about every process that may leave locks or quarantines behind.
+type Guard interface {
+	// Enter registers a writer; leave is called when its whole group is dead,
+	// with whether it ended by itself.
+	Enter(repoDir string) (leave func(clean bool))
+}
+
+// Observer is told about every process, for metrics.
+type Observer interface {
+	Started(ctx context.Context, subcommand string) (ended func())
+}
+
+// Options is what a Factory needs.
+type Options struct {
+	Path        string // git's file; "" looks git up
+	SearchPath  string // PATH of the children
+	Home        string // an empty directory
+	PackThreads int
+	Admin       []Config // the operator's settings; they win
+	Grace       time.Duration
+	Guard       Guard    // may be nil
+	Observer    Observer // may be nil
+}
+
+// Factory starts git.
+type Factory struct {
+	o       Options
+	version Version
+}
+
+// New finds git and asks its version. Versions before MinVersion are refused.
+func New(ctx context.Context, o Options) (*Factory, error) {
+	path, err := exec.LookPath(o.pathOrDefault())
+	if err != nil {
+		return nil, fmt.Errorf("find git: %w", err)
+	}
+	if o.Path, err = filepath.Abs(path); err != nil {
+		return nil, fmt.Errorf("find git: %w", err)
+	}
+	f := &Factory{o: o}
+	var out strings.Builder
+	if err := f.Run(ctx, nil, Spec{Name: "version", Stdout: &out}); err != nil {
+		return nil, err
+	}
+	if f.version, err = ParseVersion(out.String()); err != nil {
+		return nil, err
+	}
+	if !f.version.AtLeast(MinVersion) {
+		return nil, fmt.Errorf("git %s is too old: need %s or newer", f.version, MinVersion)
+	}
+	return f, nil
+}
+
+func (o Options) pathOrDefault() string {
+	if o.Path == "" {
+		return "git"
+	}
+	return o.Path
+}
+
+// Version returns git's version.
+func (f *Factory) Version() Version { return f.version }
+
+// BinDir returns the directory of git's file.
+func (f *Factory) BinDir() string { return filepath.Dir(f.o.Path) }
+
+// Process is a running git.
+type Process struct {
+	proc   *process.Process
+	name   string
+	stderr *tail
+	end    func(clean bool)
+}
+
+// Start starts git; repo is nil for the few sub-commands without one. Wait must
+// be called.
+func (f *Factory) Start(ctx context.Context, repo *Repo, s Spec) (*Process, error) {
+	args, err := f.arguments(repo, s)
+	if err != nil {
+		return nil, err
+	}
+	p := &Process{name: s.Name, stderr: &tail{next: s.Stderr}, end: f.enter(ctx, repo, s.Name)}
+	p.proc, err = process.Start(ctx, process.Options{
+		Path: f.o.Path, Args: args, Env: f.environment(ctx, repo, s), Dir: f.o.Home, Grace: f.o.Grace,
+		Stdin: s.Stdin, Stdout: s.Stdout, Stderr: p.stderr,
+	})
+	if err != nil {
+		p.end(true)
+		return nil, fmt.Errorf("git %s: %w", s.Name, err)
+	}
+	return p, nil
+}
+
+// enter tells the guard and the observer, and returns what tells them the end.
+func (f *Factory) enter(ctx context.Context, repo *Repo, name string) func(clean bool) {
+	leave, ended := func(bool) {}, func() {}
+	if f.o.Guard != nil && repo != nil && subcommands[name].updatesRefs {
+		leave = f.o.Guard.Enter(repo.Dir)
+	}
+	if f.o.Observer != nil {
+		ended = f.o.Observer.Started(ctx, name)
+	}
+	return func(clean bool) {
+		leave(clean)
+		ended()
+	}
+}
+
+// Wait waits for the end of git and all its children. A failure is an *Error,
+// or the context's error.
+func (p *Process) Wait() error {
+	err := p.proc.Wait()
+	p.end(!process.Signalled(err))
+	var exit *exec.ExitError
+	if err == nil || !errors.As(err, &exit) {
+		return err
+	}
+	return &Error{Command: p.name, Code: process.ExitCode(err), Stderr: p.stderr.String(), Err: err}
+}
+
+// Run starts git and waits for it.
+func (f *Factory) Run(ctx context.Context, repo *Repo, s Spec) error {
+	p, err := f.Start(ctx, repo, s)
+	if err != nil {
+		return err
+	}
+	return p.Wait()
+}
+
+// Output runs git and returns its output, which must not exceed limit bytes.
+func (f *Factory) Output(ctx context.Context, repo *Repo, s Spec, limit int) ([]byte, error) {
+	buf := &bounded{limit: limit}
+	s.Stdout = buf
+	if err := f.Run(ctx, repo, s); err != nil {
+		return nil, err
+	}
+	return buf.data, nil
+}
+
+// Error says how git failed.
+type Error struct {
+	Command string
+	Code    int
+	Stderr  string // the last kilobytes of it
+	Err     error
+}
+
+// Error names the command, the exit and what git said.
+func (e *Error) Error() string {
+	return fmt.Sprintf("git %s: %v, stderr: %q", e.Command, e.Err, e.Stderr)
+}
+
+// Unwrap returns the exit error, and the context's if it ended the process.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Exited reports whether git itself ended with one of the codes.
+func Exited(err error, codes ...int) bool {
+	var e *Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	for _, c := range codes {
+		if e.Code == c {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *Factory) environment(ctx context.Context, repo *Repo, s Spec) []string {
+	env := []string{
+		"PATH=" + f.o.SearchPath, "HOME=" + f.o.Home, "LANG=C.UTF-8", "TZ=UTC",
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_SYSTEM=" + os.DevNull,
+		"XDG_CONFIG_HOME=" + os.DevNull, "GIT_TERMINAL_PROMPT=0",
+	}
+	if id := correlation.ID(ctx); id != "" {
+		env = append(env, correlation.EnvKey+"="+id)
+	}
+	if repo != nil && repo.ObjectDir != "" {
+		env = append(env, "GIT_OBJECT_DIRECTORY="+repo.ObjectDir,
+			"GIT_ALTERNATE_OBJECT_DIRECTORIES="+strings.Join(repo.Alternates, ":"))
+	}
+	return append(env, s.Env...)
+}

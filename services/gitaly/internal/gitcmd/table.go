@@ -1,0 +1,142 @@
+package gitcmd
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// subcommand is what the table knows of one git sub-command.
+type subcommand struct {
+	updatesRefs  bool     // needs hooks configured or explicitly off; watched for leftovers
+	noRepo       bool     // runs without --git-dir
+	repoArg      bool     // takes the repository's directory as its argument
+	endOfOptions bool     // knows --end-of-options in the oldest git we run with
+	paths        bool     // takes paths after "--"
+	flags        []string // what callers may set; one ending in "=" takes a value
+	config       []Config // settings of this sub-command alone
+}
+
+// subcommands is the whole of git that this service uses (security-baseline.md G1).
+var subcommands = map[string]subcommand{
+	"version": {noRepo: true},
+	"init": {noRepo: true, endOfOptions: true, flags: []string{"--bare", "--quiet", "--initial-branch=", "--object-format="},
+		config: []Config{{"init.templateDir", ""}, {"init.defaultBranch", "main"}}},
+	"receive-pack": {updatesRefs: true, repoArg: true, endOfOptions: true,
+		flags: []string{"--stateless-rpc", "--advertise-refs"}, config: receivePackConfig()},
+	"upload-pack": {repoArg: true, endOfOptions: true,
+		flags: []string{"--stateless-rpc", "--advertise-refs"}, config: uploadPackConfig()},
+	"upload-archive": {repoArg: true},
+	"cat-file":       {flags: []string{"--batch", "--batch-check", "--batch-command", "--buffer"}},
+	"for-each-ref": {endOfOptions: true, flags: []string{
+		"--format=", "--sort=", "--count=", "--points-at=", "--contains=", "--ignore-case"}},
+	"show-ref":     {endOfOptions: true, flags: []string{"--verify", "--quiet"}},
+	"symbolic-ref": {updatesRefs: true, endOfOptions: true, flags: []string{"--quiet"}},
+	"update-ref":   {updatesRefs: true, flags: []string{"--stdin", "-z"}},
+	"merge-base":   {endOfOptions: true, flags: []string{"--is-ancestor"}},
+	"rev-parse":    {flags: []string{"--show-object-format"}},
+	"rev-list": {paths: true, flags: append([]string{
+		"--stdin", "--count", "--disk-usage", "--objects", "--use-bitmap-index"}, walkFlags()...)},
+	"log": {endOfOptions: true, paths: true, flags: append([]string{"--format=", "--follow", "--shortstat", "-z"}, walkFlags()...)},
+}
+
+func walkFlags() []string {
+	return []string{
+		"--all", "--branches", "--tags", "--not", "--no-walk", "--max-count=", "--skip=", "--since=", "--until=",
+		"--author=", "--grep=", "--regexp-ignore-case", "--max-parents=", "--first-parent", "--no-merges",
+		"--reverse", "--topo-order", "--date-order",
+	}
+}
+
+func receivePackConfig() []Config {
+	c := []Config{
+		{"receive.advertisePushOptions", "true"}, {"receive.advertiseAtomic", "true"}, {"receive.autogc", "false"},
+		{"receive.keepAlive", "5"}, {"receive.maxInputSize", "5368709120"}, {"transfer.fsckObjects", "true"},
+	}
+	for _, ns := range []string{"environments", "keep-around", "merge-requests", "pipelines", "remotes", "tmp"} {
+		c = append(c, Config{"receive.hideRefs", "refs/" + ns + "/"})
+	}
+	for _, id := range []string{"badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode"} {
+		c = append(c, Config{"receive.fsck." + id, "ignore"})
+	}
+	for _, id := range []string{"hasDot", "hasDotdot", "hasDotgit", "fullPathname", "nullSha1"} {
+		c = append(c, Config{"receive.fsck." + id, "error"})
+	}
+	return c
+}
+
+func uploadPackConfig() []Config {
+	c := []Config{{"uploadpack.allowFilter", "true"}, {"uploadpack.allowAnySHA1InWant", "true"}, {"uploadpack.keepAlive", "5"}}
+	for _, ns := range []string{"keep-around", "remotes", "tmp"} {
+		c = append(c, Config{"uploadpack.hideRefs", "refs/" + ns + "/"})
+	}
+	return c
+}
+
+// permits reports whether the table allows the flag.
+func (c subcommand) permits(flag string) bool {
+	return slices.ContainsFunc(c.flags, func(f string) bool {
+		return flag == f || strings.HasSuffix(f, "=") && strings.HasPrefix(flag, f)
+	})
+}
+
+// arguments builds git's argument list, or says which rule the caller broke.
+func (f *Factory) arguments(repo *Repo, s Spec) ([]string, error) {
+	c, ok := subcommands[s.Name]
+	if !ok {
+		return nil, fmt.Errorf("git %q is not in the table", s.Name)
+	}
+	if err := c.check(repo, s); err != nil {
+		return nil, fmt.Errorf("git %s: %w", s.Name, err)
+	}
+	var args []string
+	if repo != nil {
+		args = append(args, "--git-dir", repo.Dir)
+	}
+	if c.paths {
+		args = append(args, "--literal-pathspecs")
+	}
+	for _, kv := range f.configuration(c, s) {
+		args = append(args, "-c", kv.Key+"="+kv.Value)
+	}
+	args = append(append(args, s.Name), s.Flags...)
+	if c.endOfOptions {
+		args = append(args, "--end-of-options")
+	}
+	args = append(args, s.Args...)
+	if c.repoArg {
+		args = append(args, repo.Dir)
+	}
+	if c.paths {
+		args = append(append(args, "--"), s.Paths...)
+	}
+	return args, nil
+}
+
+func (c subcommand) check(repo *Repo, s Spec) error {
+	if (repo == nil) != c.noRepo {
+		return fmt.Errorf("repository given: %v, needed: %v", repo != nil, !c.noRepo)
+	}
+	if c.updatesRefs && (s.HooksPath == "") == !s.NoHooks {
+		return fmt.Errorf("may update refs: hooks must be configured or explicitly off")
+	}
+	for _, flag := range s.Flags {
+		if !c.permits(flag) {
+			return fmt.Errorf("flag %q is not permitted", flag)
+		}
+	}
+	for _, arg := range s.Args {
+		if strings.HasPrefix(arg, "-") {
+			return fmt.Errorf("argument %q begins with a dash", arg)
+		}
+	}
+	if len(s.Paths) > 0 && !c.paths {
+		return fmt.Errorf("takes no paths")
+	}
+	if all := slices.Concat(s.Flags, s.Args, s.Paths, s.Env); slices.ContainsFunc(all, hasNUL) {
+		return fmt.Errorf("NUL in an argument")
+	}
+	return nil
+}
+
+func hasNUL(s string) bool { return strings.ContainsRune(s, 0) }

@@ -1,0 +1,216 @@
+// Package process runs a program in a process group of its own, so that ending
+// one ends its children too. A process started here is always waited for, and
+// when it has ended nothing of its group is left alive.
+//
+// The end of the context sends SIGTERM to the group, which lets git remove its
+// lock files and quarantine, and SIGKILL after a grace (wire/gitaly.md §8.3).
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// DefaultGrace is the time between SIGTERM and SIGKILL.
+const DefaultGrace = 3 * time.Second
+
+// A group that was killed is gone within a moment; zombies of a container
+// without an init process would stay, so waiting has an end.
+const (
+	groupPoll  = 2 * time.Millisecond
+	groupPolls = 500
+)
+
+// Options describes what to run.
+type Options struct {
+	Path  string   // the program's file
+	Args  []string // without the program's name
+	Env   []string // the whole environment
+	Dir   string   // working directory
+	Grace time.Duration
+
+	// Stdin is copied to the program by a goroutine that ends when Read fails or
+	// the program has ended and Read returns; the caller makes Read return.
+	// Nil is an empty input.
+	Stdin io.Reader
+	// Stdout and Stderr receive the output; Wait returns when all of it is
+	// written. An error of the writer ends the program. Nil discards.
+	Stdout, Stderr io.Writer
+}
+
+// Process is a running program.
+type Process struct {
+	ctx     context.Context //nolint:containedctx // bounds the life of the process, not of a call
+	cmd     *exec.Cmd
+	grace   time.Duration
+	exited  chan struct{} // closed when the program is dead
+	copies  sync.WaitGroup
+	mu      sync.Mutex
+	reaped  bool
+	copyErr error // first error of a writer
+}
+
+// Start starts the program. Wait must be called.
+func Start(ctx context.Context, o Options) (*Process, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	p := &Process{ctx: ctx, grace: o.Grace, exited: make(chan struct{})}
+	if p.grace <= 0 {
+		p.grace = DefaultGrace
+	}
+	p.cmd = exec.Command(o.Path, o.Args...) //nolint:gosec,noctx // the context ends the group, not the leader alone
+	p.cmd.Env, p.cmd.Dir = o.Env, o.Dir
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+
+	var pipes pipeSet
+	defer pipes.closeChildEnds()
+	run, err := p.connect(&pipes, o)
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s: %w", o.Path, err), pipes.closeOurEnds())
+	}
+	for _, f := range run {
+		f()
+	}
+	go p.endWithContext()
+	return p, nil
+}
+
+// Pid is the process id, and the id of the group.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
+// Wait waits until the program has ended, its group is gone and its output is
+// written. The error is the context's if that ended first, then the writer's,
+// then *exec.ExitError.
+func (p *Process) Wait() error {
+	p.awaitExit()
+	p.signal(syscall.SIGKILL) // what the leader left behind must not hold our pipes
+	p.copies.Wait()
+	err := p.reap()
+	close(p.exited)
+	p.awaitGroup()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil && p.ctx.Err() != nil {
+		return fmt.Errorf("%w (%w)", context.Cause(p.ctx), err)
+	}
+	if p.copyErr != nil {
+		return p.copyErr
+	}
+	return err
+}
+
+// reap collects the dead leader; from then on its id is no longer ours.
+func (p *Process) reap() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reaped = true
+	return p.cmd.Wait()
+}
+
+// awaitGroup waits until the members that were killed are gone, so that nobody
+// writes into a directory that is being cleaned. Usually there are none.
+func (p *Process) awaitGroup() {
+	for range groupPolls {
+		if syscall.Kill(-p.Pid(), 0) != nil {
+			return
+		}
+		<-time.After(groupPoll)
+	}
+}
+
+// awaitExit waits without reaping, so that the group's id stays ours.
+func (p *Process) awaitExit() {
+	for {
+		err := unix.Waitid(unix.P_PID, p.Pid(), nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, syscall.EINTR) {
+			return
+		}
+	}
+}
+
+func (p *Process) endWithContext() {
+	select {
+	case <-p.exited:
+		return
+	case <-p.ctx.Done():
+		p.terminate()
+	}
+}
+
+// terminate ends the group: politely, then not.
+func (p *Process) terminate() {
+	p.signal(syscall.SIGTERM)
+	timer := time.NewTimer(p.grace)
+	defer timer.Stop()
+	select {
+	case <-p.exited:
+	case <-timer.C:
+		p.signal(syscall.SIGKILL)
+	}
+}
+
+// signal reaches the whole group as long as the leader is not reaped: after that
+// the id could belong to strangers.
+func (p *Process) signal(sig syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.reaped {
+		_ = syscall.Kill(-p.Pid(), sig) // ESRCH: it was faster
+	}
+}
+
+// Signalled reports whether err says that a signal ended the program.
+func Signalled(err error) bool {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled()
+}
+
+// ExitCode returns the program's exit code: 0 for nil, 128 plus the number for a
+// signal, -1 if err does not come from a program.
+func ExitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return -1
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return exit.ExitCode()
+}
+
+// pipeSet remembers the pipes of a start that may still fail.
+type pipeSet struct{ child, ours []*os.File }
+
+func (s *pipeSet) closeChildEnds() {
+	for _, f := range s.child {
+		_ = f.Close() // the child has its own copy
+	}
+}
+
+func (s *pipeSet) closeOurEnds() error {
+	var errs []error
+	for _, f := range s.ours {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
