@@ -8,4 +8,6 @@ replace gitsplit/proto => ../proto
 
 require gitsplit/kit v0.0.0
 
+require github.com/rogpeppe/go-internal v1.16.0 // indirect
+
 replace gitsplit/kit => ../kit
