@@ -2,12 +2,26 @@ module gitsplit/services/shell
 
 go 1.26.8
 
-require gitsplit/proto v0.0.0
-
 replace gitsplit/proto => ../../proto
 
-require gitsplit/kit v0.0.0
+require (
+	github.com/gliderlabs/ssh v0.3.8
+	github.com/google/go-cmp v0.7.0
+	github.com/prometheus/client_golang v1.25.0
+	gitsplit/kit v0.0.0
+	golang.org/x/crypto v0.58.0
+)
 
-require github.com/google/go-cmp v0.7.0 // indirect
+require (
+	github.com/anmitsu/go-shlex v0.0.0-20200514113438-38f4b401e2be // indirect
+	github.com/beorn7/perks v1.0.1 // indirect
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
+	github.com/prometheus/client_model v0.6.3 // indirect
+	github.com/prometheus/common v0.72.0 // indirect
+	github.com/prometheus/procfs v0.22.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+	google.golang.org/protobuf v1.36.12 // indirect
+)
 
 replace gitsplit/kit => ../../kit

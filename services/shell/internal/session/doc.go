@@ -1,0 +1,2 @@
+// Package session runs one command of one user.
+package session

@@ -1,0 +1,162 @@
+package sshd
+
+import (
+	"context"
+	"crypto/rsa"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/gliderlabs/ssh"
+	gossh "golang.org/x/crypto/ssh"
+
+	"gitsplit/kit/errs"
+	"gitsplit/kit/logging"
+)
+
+const (
+	maxAuthTries   = 6
+	keyCheckLimit  = 10 * time.Second
+	minRSABits     = 2048
+	maxRSABits     = 8192
+	keyIDExtension = "key-id"
+)
+
+// login is what happened before a connection had a user. The library's one
+// goroutine writes it; sessions read it after the login is over.
+type login struct {
+	user       string // the name of the last attempt; only for the log
+	offered    string // fingerprint of the last key offered; only for the log
+	took       time.Duration
+	keyLookups time.Duration // the part of took that the look-ups needed
+	apiFailed  bool
+}
+
+var (
+	errNoneRefused = errors.New("method none is not accepted")
+	errWrongUser   = errors.New("user name is not accepted")
+	errCertificate = errors.New("certificates are not accepted")
+)
+
+// config sets up the handshake. It offers public keys and nothing else.
+func (c *connection) config(lib ssh.Context) *gossh.ServerConfig {
+	a := c.srv.opts.Algorithms
+	conf := &gossh.ServerConfig{
+		Config:                  gossh.Config{KeyExchanges: a.KeyExchanges, Ciphers: a.Ciphers, MACs: a.MACs},
+		PublicKeyAuthAlgorithms: a.PublicKeys,
+		MaxAuthTries:            maxAuthTries,
+		PublicKeyCallback:       c.checkKey,
+		ServerVersion:           Identification,
+		// gliderlabs/ssh sets NoClientAuth when none of its own handlers is used.
+		// Its handlers cannot be: they keep one set of permissions for all keys
+		// that are offered. So the method "none" gets a callback that refuses it.
+		NoClientAuthCallback: func(gossh.ConnMetadata) (*gossh.Permissions, error) { return nil, errNoneRefused },
+	}
+	conf.AuthLogCallback = func(meta gossh.ConnMetadata, _ string, err error) {
+		c.login.user = meta.User()
+		if err == nil {
+			c.loggedIn(lib)
+		}
+	}
+	return conf
+}
+
+// checkKey decides whether a key may log in, and ties the id to that key: the
+// library returns these permissions only if this very key signs, and asks again
+// when another key was offered in between.
+func (c *connection) checkKey(meta gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
+	if meta.User() != c.srv.opts.User {
+		return nil, errWrongUser
+	}
+	if err := acceptable(key); err != nil {
+		return nil, err
+	}
+	c.login.offered = gossh.FingerprintSHA256(key)
+	started := time.Now()
+	ctx, cancel := context.WithTimeout(c.ctx, keyCheckLimit)
+	defer cancel()
+	id, err := c.srv.deps.Keys.KeyID(ctx, base64.RawStdEncoding.EncodeToString(key.Marshal()))
+	c.login.keyLookups += time.Since(started)
+	if err == nil && id < 1 {
+		err = fmt.Errorf("key look-up answered with the id %d", id)
+	}
+	if err != nil {
+		if errs.KindOf(err) != errs.NotFound {
+			c.login.apiFailed = true
+			c.srv.deps.Log.ErrorContext(c.ctx, "key look-up failed", slog.Any(logging.KeyError, err))
+		}
+		return nil, fmt.Errorf("look up key: %w", err)
+	}
+	return &gossh.Permissions{Extensions: map[string]string{keyIDExtension: strconv.FormatInt(id, 10)}}, nil
+}
+
+// acceptable refuses kinds of keys that no configuration allows.
+func acceptable(key gossh.PublicKey) error {
+	if _, ok := key.(*gossh.Certificate); ok {
+		return errCertificate
+	}
+	if key.Type() == gossh.InsecureKeyAlgoDSA { //nolint:staticcheck // named in order to refuse it
+		return errors.New("DSA is prohibited")
+	}
+	if k, ok := key.(gossh.CryptoPublicKey); ok {
+		if r, ok := k.CryptoPublicKey().(*rsa.PublicKey); ok {
+			if bits := r.N.BitLen(); bits < minRSABits || bits > maxRSABits {
+				return fmt.Errorf("RSA key of %d bits: want %d to %d", bits, minRSABits, maxRSABits)
+			}
+		}
+	}
+	return nil
+}
+
+// keyID returns the id of the key that logged in. Without one there is no user.
+func keyID(conn *gossh.ServerConn) (int64, error) {
+	if conn.Permissions == nil {
+		return 0, errors.New("connection has no permissions")
+	}
+	id, err := strconv.ParseInt(conn.Permissions.Extensions[keyIDExtension], 10, 64)
+	if err != nil || id < 1 {
+		return 0, fmt.Errorf("connection has no key id: %w", err)
+	}
+	return id, nil
+}
+
+// loggedIn ends the login phase and begins the keep-alives.
+func (c *connection) loggedIn(lib ssh.Context) {
+	if c.grace != nil {
+		c.grace.Stop()
+	}
+	c.login.took = time.Since(c.started)
+	c.srv.deps.Metrics.logins.Inc()
+	if c.srv.opts.AliveInterval <= 0 || !c.own() {
+		return
+	}
+	go func() {
+		defer c.owned.Done()
+		c.keepAlive(func() gossh.Conn {
+			if conn, ok := lib.Value(ssh.ContextKeyConn).(*gossh.ServerConn); ok {
+				return conn
+			}
+			return nil // the library has not finished the handshake
+		})
+	}()
+}
+
+// loginFailed notes a connection that never had a user (security baseline L3).
+func (c *connection) loginFailed(err error) {
+	level := slog.LevelDebug // port scans, health checks
+	if c.login.user != "" {
+		level = slog.LevelWarn
+		c.srv.deps.Metrics.logins.Inc()
+		if c.login.apiFailed {
+			c.srv.deps.Metrics.loginErrors.Inc()
+		}
+	}
+	c.srv.deps.Log.LogAttrs(c.ctx, level, "login failed",
+		slog.String(logging.KeyRemoteAddr, c.remote()),
+		slog.String("ssh_user", c.login.user),
+		slog.String("key_fingerprint", c.login.offered),
+		slog.Any(logging.KeyError, err))
+}
