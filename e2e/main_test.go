@@ -37,7 +37,7 @@ func run(m *testing.M) (code int) {
 	if err != nil {
 		return fail(err)
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // best effort
+	defer os.RemoveAll(dir)                      //nolint:errcheck // best effort
 	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // PostgreSQL's user must get through to its data
 		return fail(err)
 	}
