@@ -8,6 +8,9 @@ replace gitsplit/proto => ../proto
 
 require gitsplit/kit v0.0.0
 
-require github.com/rogpeppe/go-internal v1.16.0 // indirect
+require (
+	github.com/google/go-cmp v0.7.0 // indirect
+	github.com/rogpeppe/go-internal v1.16.0 // indirect
+)
 
 replace gitsplit/kit => ../kit
