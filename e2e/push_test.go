@@ -42,7 +42,9 @@ func newClient(tb testing.TB, s *stack.Stack, transport string) *client {
 }
 
 // url returns the address of one of the user's own projects.
-func (c *client) url(name string) string { return c.remote + "/" + c.actor.Username + "/" + name + ".git" }
+func (c *client) url(name string) string {
+	return c.remote + "/" + c.actor.Username + "/" + name + ".git"
+}
 
 func (c *client) cmd(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "git", args...) //nolint:gosec // test
