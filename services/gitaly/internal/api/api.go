@@ -1,0 +1,189 @@
+// Package api is what gitaly asks of the internal API while it receives a push
+// (wire/gitaly.md §7), with the answers turned into what a hook needs: go on, or
+// the text for the pushing user. Everything but a clear yes is a no
+// (security-baseline.md R4).
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"gitsplit/kit/errs"
+	"gitsplit/kit/internalapi"
+)
+
+// Caller is the part of *internalapi.Client that is used here.
+type Caller interface {
+	Allowed(ctx context.Context, req internalapi.AllowedRequest) (internalapi.AllowedResponse, error)
+	PreReceive(ctx context.Context, glRepository string) (internalapi.PreReceiveResponse, error)
+	PostReceive(ctx context.Context, req internalapi.PostReceiveRequest) (internalapi.PostReceiveResponse, error)
+}
+
+// Observer measures calls; endpoint is allowed, pre-receive or post-receive.
+type Observer interface {
+	APICall(endpoint string, took time.Duration)
+}
+
+// Client asks the API. It is safe for concurrent use.
+type Client struct {
+	caller   Caller
+	timeout  time.Duration
+	observer Observer // may be nil
+}
+
+// New returns a client; each call ends after timeout.
+func New(caller Caller, timeout time.Duration, observer Observer) *Client {
+	return &Client{caller: caller, timeout: timeout, observer: observer}
+}
+
+// Push is what the API is told of a push.
+type Push struct {
+	GLID, Protocol, GLRepository string
+	Dir, RelativePath            string // absolute, and relative to the storage
+	Changes                      string
+	Options                      []string
+	ObjectDirectory              string   // of the quarantine, relative to the repository
+	Alternates                   []string // likewise
+	ClientContext                []byte
+}
+
+// Refusal is a failed call in the words for the user (wire/gitaly.md §7.3).
+type Refusal struct {
+	Text string
+	Err  error // the cause for the log; may be nil
+}
+
+// Error returns the text, followed by the cause.
+func (r *Refusal) Error() string {
+	if r.Err == nil {
+		return r.Text
+	}
+	return r.Text + ": " + r.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (r *Refusal) Unwrap() error { return r.Err }
+
+// Allowed asks whether the push may go on. A no is a *Refusal; an API that is
+// over its limit is errs.Exhausted.
+func (c *Client) Allowed(ctx context.Context, p Push) error {
+	req, err := p.allowedRequest()
+	if err != nil {
+		return &Refusal{Text: err.Error()}
+	}
+	ctx, done := c.call(ctx, "allowed")
+	defer done()
+	resp, err := c.caller.Allowed(ctx, req)
+	if err != nil {
+		return refusal(ctx, "/allowed", err)
+	}
+	if !resp.Status {
+		return &Refusal{Text: resp.Message}
+	}
+	return nil
+}
+
+// PreReceive raises the counter of pushes in flight and reports whether it did.
+func (c *Client) PreReceive(ctx context.Context, glRepository string) (bool, error) {
+	ctx, done := c.call(ctx, "pre-receive")
+	defer done()
+	resp, err := c.caller.PreReceive(ctx, glRepository)
+	if err != nil {
+		return false, postFailed(ctx, "/pre_receive", err)
+	}
+	return resp.ReferenceCounterIncreased, nil
+}
+
+// PostReceive reports the moved refs. It returns the messages for the user and
+// whether the counter of pushes in flight went down.
+func (c *Client) PostReceive(ctx context.Context, p Push) ([]internalapi.Message, bool, error) {
+	ctx, done := c.call(ctx, "post-receive")
+	defer done()
+	req := internalapi.PostReceiveRequest{
+		GLRepository: p.GLRepository, Identifier: p.GLID, Changes: p.Changes, PushOptions: p.Options,
+		ClientContext: base64.StdEncoding.EncodeToString(p.ClientContext),
+	}
+	resp, err := c.caller.PostReceive(ctx, req)
+	if err != nil {
+		return nil, false, postFailed(ctx, "/post_receive", err)
+	}
+	return resp.Messages, resp.ReferenceCounterDecreased, nil
+}
+
+func (c *Client) call(ctx context.Context, endpoint string) (context.Context, func()) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	started := time.Now()
+	return ctx, func() {
+		cancel()
+		if c.observer != nil {
+			c.observer.APICall(endpoint, time.Since(started))
+		}
+	}
+}
+
+func (p Push) allowedRequest() (internalapi.AllowedRequest, error) {
+	env, err := json.Marshal(internalapi.PushEnv{AlternateObjectDirectories: p.Alternates, ObjectDirectory: p.ObjectDirectory})
+	if err != nil {
+		return internalapi.AllowedRequest{}, fmt.Errorf("encode quarantine: %w", err)
+	}
+	req := internalapi.AllowedRequest{
+		Action: "git-receive-pack", Project: strings.ReplaceAll(p.Dir, "'", ""), Changes: p.Changes, Protocol: p.Protocol,
+		GLRepository: p.GLRepository, RelativePath: p.RelativePath, Env: string(env), PushOptions: p.Options,
+		ClientContext: base64.StdEncoding.EncodeToString(p.ClientContext),
+	}
+	return req, setActor(&req, p.GLID)
+}
+
+// setActor says who pushes, out of the gl_id (wire/gitaly.md §7.2).
+func setActor(req *internalapi.AllowedRequest, glID string) error {
+	kind, rest, _ := strings.Cut(glID, "-")
+	n, numErr := strconv.ParseUint(rest, 10, 63)
+	switch {
+	case kind == "key" && numErr == nil:
+		req.KeyID = internalapi.ID(n) //nolint:gosec // 63 bits
+	case kind == "user" && numErr == nil:
+		req.UserID = internalapi.ID(n) //nolint:gosec // 63 bits
+	case kind == "username" && rest != "":
+		req.Username = rest
+	default:
+		return fmt.Errorf("setting gl_id: gl_id=%q is invalid", glID)
+	}
+	return nil
+}
+
+// refusal puts a failed call into the words of wire/gitaly.md §7.3.
+func refusal(ctx context.Context, endpoint string, err error) error {
+	var refused *internalapi.Error
+	var contentType *internalapi.ContentTypeError
+	var decode *internalapi.DecodeError
+	switch {
+	case errors.As(err, &refused) && refused.Status == 429:
+		return errs.Wrap(errs.Exhausted, "internal API: too many requests", err)
+	case errors.As(err, &refused) && refused.Status < 400:
+		return &Refusal{Text: fmt.Sprintf("gitlab api is not accessible: %d", refused.Status), Err: err}
+	case errors.As(err, &refused):
+		return &Refusal{Text: refused.Message}
+	case errors.As(err, &contentType):
+		return &Refusal{Text: endpoint + " endpoint respond with unsupported content type: " + contentType.ContentType, Err: err}
+	case errors.As(err, &decode):
+		return &Refusal{Text: "decoding response from " + endpoint + " endpoint: " + decode.Err.Error(), Err: err}
+	case errors.Is(ctx.Err(), context.Canceled):
+		return err
+	}
+	return &Refusal{Text: internalapi.ErrUnreachable.Error(), Err: err}
+}
+
+func postFailed(ctx context.Context, endpoint string, err error) error {
+	err = refusal(ctx, endpoint, err)
+	var r *Refusal
+	if errors.As(err, &r) {
+		return &Refusal{Text: "http post to gitlab api " + endpoint + " endpoint: " + r.Text, Err: r.Err}
+	}
+	return err
+}

@@ -1,0 +1,332 @@
+package hook
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"gitsplit/kit/hookpayload"
+	"gitsplit/kit/internalapi"
+	"gitsplit/kit/logging"
+	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/api"
+	"gitsplit/services/gitaly/internal/gitcmd"
+	"gitsplit/services/gitaly/internal/storage"
+)
+
+// fakeAPI records what it is asked in a shared list of steps.
+type fakeAPI struct {
+	steps     *[]string
+	push      api.Push
+	allowed   error
+	pre       error
+	increased bool
+	post      error
+	messages  []internalapi.Message
+	decreased bool
+}
+
+func (f *fakeAPI) Allowed(_ context.Context, p api.Push) error {
+	*f.steps, f.push = append(*f.steps, "allowed"), p
+	return f.allowed
+}
+
+func (f *fakeAPI) PreReceive(context.Context, string) (bool, error) {
+	*f.steps = append(*f.steps, "pre_receive")
+	return f.increased, f.pre
+}
+
+func (f *fakeAPI) PostReceive(_ context.Context, p api.Push) ([]internalapi.Message, bool, error) {
+	*f.steps, f.push = append(*f.steps, "post_receive"), p
+	return f.messages, f.decreased, f.post
+}
+
+type bundle struct {
+	api     *fakeAPI
+	manager *Manager
+	call    Call
+	server  string // directory of server-wide hooks
+	stdout  bytes.Buffer
+	stderr  bytes.Buffer
+}
+
+const (
+	zero = "0000000000000000000000000000000000000000"
+	one  = "1111111111111111111111111111111111111111"
+)
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	git, err := gitcmd.New(t.Context(), gitcmd.Options{SearchPath: os.Getenv("PATH"), Home: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := storage.Open("default", t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	msg := &gitalypb.Repository{StorageName: "default", RelativePath: "r.git", GlRepository: "project-26", GlProjectPath: "team/tool"}
+	repo, err := storage.NewLocator(st).Locate(msg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := storage.Create(t.Context(), git, repo, storage.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b := &bundle{server: t.TempDir(), api: &fakeAPI{steps: new([]string), increased: true, decreased: true}}
+	b.manager = New(Options{API: b.api, CustomDir: b.server, GitBinDir: git.BinDir(), SearchPath: os.Getenv("PATH"), Home: "/", Log: logging.Discard()})
+	b.call = Call{
+		Repo: repo, Changes: []byte(zero + " " + one + " refs/heads/main\n"), Options: []string{"ci.skip"},
+		Payload: hookpayload.Payload{Repository: msg, UserDetails: &hookpayload.UserDetails{Username: "ada", UserID: "key-7", Protocol: "ssh"}},
+	}
+	return b
+}
+
+// script installs an executable. A child writes it: a descriptor of ours that is
+// open for writing could leak into a fork and make the exec fail.
+func script(t *testing.T, path, body string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "install", "-D", "-m", "0700", "/dev/stdin", path)
+	cmd.Stdin = strings.NewReader("#!/bin/sh\n" + body + "\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("install %s: %v: %s", path, err, out)
+	}
+}
+
+func wantExit(t *testing.T, err error, code int32, stderr string) {
+	t.Helper()
+	var e *Exit
+	if !errors.As(err, &e) || e.Code != code || e.Stderr != stderr {
+		t.Errorf("err = %#v, want exit %d with %q", err, code, stderr)
+	}
+}
+
+func TestManager_PreReceive(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	quarantine := filepath.Join(b.call.Repo.Dir, "objects/tmp_objdir-incoming-x")
+	if err := os.Mkdir(quarantine, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b.call.Env = []string{"GIT_OBJECT_DIRECTORY=" + quarantine, "GIT_ALTERNATE_OBJECT_DIRECTORIES=" + b.call.Repo.Dir + "/./objects", "EVIL=1"}
+	for _, p := range []string{"custom_hooks/pre-receive", "custom_hooks/pre-receive.d/b", "custom_hooks/pre-receive.d/a"} {
+		script(t, filepath.Join(b.call.Repo.Dir, p), "echo ran "+p+`; cat; echo "$GL_ID $GL_USERNAME $GL_PROTOCOL $GL_REPOSITORY $GL_PROJECT_PATH $EVIL$GITALY_HOOKS_PAYLOAD" >&2`)
+	}
+	script(t, filepath.Join(b.server, "pre-receive.d/z"), `echo "$GIT_PUSH_OPTION_COUNT $GIT_PUSH_OPTION_0 $(pwd) $GIT_DIR"; echo "$GIT_OBJECT_DIRECTORY"`)
+	script(t, filepath.Join(b.server, "pre-receive.d/z~"), "echo backup; exit 1")
+	if err := b.manager.PreReceive(t.Context(), b.call, &b.stdout, &b.stderr); err != nil {
+		t.Fatal(err)
+	}
+	changes := string(b.call.Changes)
+	want := "ran custom_hooks/pre-receive\n" + changes + "ran custom_hooks/pre-receive.d/a\n" + changes +
+		"ran custom_hooks/pre-receive.d/b\n" + changes + "1 ci.skip " + b.call.Repo.Dir + " " + b.call.Repo.Dir + "\n" + quarantine + "\n"
+	if diff := cmp.Diff(want, b.stdout.String()); diff != "" {
+		t.Errorf("stdout (-want +got):\n%s", diff)
+	}
+	if want := strings.Repeat("key-7 ada ssh project-26 team/tool \n", 3); b.stderr.String() != want {
+		t.Errorf("stderr = %q, want %q", b.stderr.String(), want)
+	}
+	if diff := cmp.Diff([]string{"allowed", "pre_receive"}, *b.api.steps); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+	wantPush := api.Push{
+		GLID: "key-7", Protocol: "ssh", GLRepository: "project-26", Dir: b.call.Repo.Dir, RelativePath: "r.git",
+		Changes: changes, Options: []string{"ci.skip"}, ObjectDirectory: "objects/tmp_objdir-incoming-x", Alternates: []string{"objects"},
+	}
+	if diff := cmp.Diff(wantPush, b.api.push); diff != "" {
+		t.Errorf("push (-want +got):\n%s", diff)
+	}
+}
+
+func TestManager_PreReceive_refuses(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		alter func(b *bundle)
+		text  string
+		steps int
+	}{
+		{"no changes", func(b *bundle) { b.call.Changes = nil }, "hook got no reference updates", 0},
+		{"no gl_repository", func(b *bundle) { b.call.Payload.Repository.GlRepository = "" }, "repository not set", 0},
+		{"no user details", func(b *bundle) { b.call.Payload.UserDetails = nil }, "payload has no receive hooks info", 0},
+		{"no user id", func(b *bundle) { b.call.Payload.UserDetails.UserID = "" }, "user ID not set", 0},
+		{"no protocol", func(b *bundle) { b.call.Payload.UserDetails.Protocol = "" }, "protocol not set", 0},
+		{"malformed change", func(b *bundle) { b.call.Changes = []byte("x y refs/heads/z\n") }, "hook got an invalid reference update", 0},
+		{"option with a control byte", func(b *bundle) { b.call.Options = []string{"a\x1b"} }, "a push option must be printable text", 0},
+		{"long option", func(b *bundle) { b.call.Options = []string{strings.Repeat("a", 1025)} }, "a push option may be at most 1024 bytes long", 0},
+		{"many options", func(b *bundle) { b.call.Options = make([]string, 51) }, "a push may have at most 50 push options", 0},
+		{"foreign quarantine", func(b *bundle) { b.call.Env = []string{"GIT_OBJECT_DIRECTORY=/etc"} },
+			`object directory "../../../../etc" does not belong to the repository`, 0},
+		{"API says no", func(b *bundle) { b.api.allowed = &api.Refusal{Text: "You are not allowed\x1b[31m"} }, "GitLab: You are not allowed[31m", 1},
+		{"counter call fails", func(b *bundle) {
+			b.api.pre = &api.Refusal{Text: "http post to gitlab api /pre_receive endpoint: x"}
+		}, "calling pre_receive endpoint: http post to gitlab api /pre_receive endpoint: x", 2},
+		{"counter not increased", func(b *bundle) { b.api.increased = false }, "", 2},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			tc.alter(b)
+			err := b.manager.PreReceive(t.Context(), b.call, &b.stdout, &b.stderr)
+			if strings.Contains(tc.text, "../") { // the number of steps up depends on the machine
+				var e *Exit
+				if !errors.As(err, &e) || !strings.HasSuffix(e.Stderr, `etc" does not belong to the repository`) {
+					t.Errorf("err = %v", err)
+				}
+			} else {
+				wantExit(t, err, 1, tc.text)
+			}
+			if len(*b.api.steps) != tc.steps {
+				t.Errorf("steps = %q, want %d", *b.api.steps, tc.steps)
+			}
+		})
+	}
+}
+
+func TestManager_customHookFails(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	script(t, filepath.Join(b.call.Repo.Dir, "custom_hooks/pre-receive"), `printf 'no\033[2J\n' >&2; exit 7`)
+	script(t, filepath.Join(b.server, "pre-receive.d/z"), "echo not reached")
+	wantExit(t, b.manager.PreReceive(t.Context(), b.call, &b.stdout, &b.stderr), 7, "")
+	if b.stdout.String() != "" || b.stderr.String() != "no[2J\n" {
+		t.Errorf("stdout %q, stderr %q", b.stdout.String(), b.stderr.String())
+	}
+	if diff := cmp.Diff([]string{"allowed"}, *b.api.steps); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+}
+
+func TestManager_customHookLimits(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	path := filepath.Join(b.call.Repo.Dir, "custom_hooks/update")
+	script(t, path, "sleep 1000 & sleep 1000")
+	run := custom{name: "update", stdout: &b.stdout, stderr: &b.stderr, timeout: 100 * time.Millisecond}
+	wantExit(t, b.manager.runCustom(t.Context(), b.call, run), 1, `custom hook "update" took longer than 100ms`)
+
+	script(t, path, "head -c 3000000 /dev/zero | tr '\\0' x; echo end")
+	if err := b.manager.Update(t.Context(), b.call, "refs/heads/x", zero, one, &b.stdout, &b.stderr); err != nil {
+		t.Error(err)
+	}
+	if n := b.stdout.Len(); n == 0 || n > maxOutput {
+		t.Errorf("%d bytes of output were passed on", n)
+	}
+}
+
+func TestManager_Update(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	script(t, filepath.Join(b.call.Repo.Dir, "custom_hooks/update"), `echo "$@"; cat`)
+	if err := b.manager.Update(t.Context(), b.call, "refs/heads/-x", zero, one, &b.stdout, &b.stderr); err != nil {
+		t.Fatal(err)
+	}
+	if want := "refs/heads/-x " + zero + " " + one + "\n"; b.stdout.String() != want {
+		t.Errorf("stdout = %q, want %q", b.stdout.String(), want)
+	}
+	for _, oids := range [][2]string{{"", one}, {zero, "x"}, {zero, one + one[:24]}} {
+		if err := b.manager.Update(t.Context(), b.call, "refs/heads/x", oids[0], oids[1], &b.stdout, &b.stderr); err == nil {
+			t.Errorf("Update accepts %q", oids)
+		}
+	}
+}
+
+func TestManager_PostReceive(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	script(t, filepath.Join(b.call.Repo.Dir, "custom_hooks/post-receive"), "echo custom")
+	b.api.messages = []internalapi.Message{{Message: "To create a merge request for topic, visit:\n  https://x", Type: "basic"}}
+	if err := b.manager.PostReceive(t.Context(), b.call, &b.stdout, &b.stderr); err != nil {
+		t.Fatal(err)
+	}
+	if want := "\nTo create a merge request for topic, visit:\n  https://x\n\ncustom\n"; b.stdout.String() != want {
+		t.Errorf("stdout = %q, want %q", b.stdout.String(), want)
+	}
+	b.stdout.Reset()
+	b.api.decreased = false
+	wantExit(t, b.manager.PostReceive(t.Context(), b.call, &b.stdout, &b.stderr), 1, "")
+	if !strings.HasPrefix(b.stdout.String(), "\nTo create") || strings.Contains(b.stdout.String(), "custom") {
+		t.Errorf("stdout = %q", b.stdout.String())
+	}
+	b.api.post = &api.Refusal{Text: "http post to gitlab api /post_receive endpoint: Internal API unreachable"}
+	wantExit(t, b.manager.PostReceive(t.Context(), b.call, &b.stdout, &b.stderr), 1,
+		"GitLab: http post to gitlab api /post_receive endpoint: Internal API unreachable")
+	b.api.post, b.api.messages = nil, []internalapi.Message{{Type: "loud"}}
+	if err := b.manager.PostReceive(t.Context(), b.call, &b.stdout, &b.stderr); err == nil ||
+		err.Error() != "error writing messages to stream: invalid message type: loud" {
+		t.Errorf("err = %v", err)
+	}
+}
+
+func TestWriteMessages_alert(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	text := "Maintenance at 18:00  today,\nwhich is a long sentence that needs to be wrapped because it does not fit " + strings.Repeat("w", 80)
+	if err := writeMessages(&b, []internalapi.Message{{Message: text, Type: "alert"}}); err != nil {
+		t.Fatal(err)
+	}
+	frame := strings.Repeat("=", 72)
+	want := "\n" + frame + "\n\n" +
+		"  Maintenance at 18:00 today, which is a long sentence that needs to be\n"
+	if !strings.HasPrefix(b.String(), want[:len(want)-1]) && !strings.Contains(b.String(), "Maintenance at 18:00 today, which is a long sentence that needs to") {
+		t.Errorf("alert:\n%s", b.String())
+	}
+	for i, line := range strings.Split(b.String(), "\n") {
+		trimmed := strings.TrimLeft(line, " ")
+		if strings.HasPrefix(trimmed, "w") && len(trimmed) == 80 || trimmed == frame || trimmed == "" {
+			continue
+		}
+		if pad := len(line) - len(trimmed); len(trimmed) > 68 || pad != (72-len(trimmed))/2 {
+			t.Errorf("line %d is not centred: %q", i, line)
+		}
+	}
+	if !strings.HasSuffix(b.String(), "\n\n"+frame+"\n\n") {
+		t.Errorf("alert ends with %q", b.String()[b.Len()-80:])
+	}
+}
+
+func TestCheckChanges_limit(t *testing.T) {
+	t.Parallel()
+	line := fmt.Sprintf("%s %s refs/heads/x\n", zero, one)
+	if err := checkChanges([]byte(strings.Repeat(line, maxRefs))); err != nil {
+		t.Error(err)
+	}
+	if err := checkChanges([]byte(strings.Repeat(line, maxRefs+1))); err == nil {
+		t.Error("too many references pass")
+	}
+}
+
+func FuzzCheckChanges(f *testing.F) {
+	f.Add([]byte(zero + " " + one + " refs/heads/main\n"))
+	f.Add([]byte(zero + " " + one + " HEAD\n"))
+	f.Add([]byte("\n"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if checkChanges(in) != nil {
+			return
+		}
+		for line := range strings.Lines(string(in)) {
+			fields := strings.Split(strings.TrimSuffix(line, "\n"), " ")
+			if len(fields) != 3 || !strings.HasPrefix(fields[2], "refs/") {
+				t.Errorf("accepted %q", line)
+			}
+		}
+	})
+}
+
+func FuzzPrintable(f *testing.F) {
+	f.Add("text\x1b[31m\u0085\xff\x9b\n")
+	f.Fuzz(func(t *testing.T, in string) {
+		if out := Printable(in); strings.ContainsAny(out, "\x00\x07\x08\x1b\x7f\r") || Printable(out) != out {
+			t.Errorf("Printable(%q) = %q", in, out)
+		}
+	})
+}
