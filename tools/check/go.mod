@@ -1,0 +1,3 @@
+module gitsplit/tools/check
+
+go 1.26.8
