@@ -122,3 +122,6 @@ func unreachable(err error) bool {
 	return errors.As(err, &ce) || errors.As(err, &ne) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) ||
 		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed)
 }
+
+// NotFound returns the errs.NotFound of a record that a query did not find.
+func NotFound(what string) error { return Error(pgx.ErrNoRows, what) }

@@ -1,0 +1,156 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"gitsplit/kit/errs"
+	"gitsplit/services/rails-api/internal/gitaly"
+	"gitsplit/services/rails-api/internal/member"
+	"gitsplit/services/rails-api/internal/project"
+	"gitsplit/services/rails-api/internal/protection"
+	"gitsplit/services/rails-api/internal/user"
+)
+
+// The Git commands.
+const (
+	UploadPack    = "git-upload-pack"
+	ReceivePack   = "git-receive-pack"
+	UploadArchive = "git-upload-archive"
+)
+
+// checkTime bounds one decision (wire/internal-api.md §5.3).
+const checkTime = 50 * time.Second
+
+// GitRequest asks whether a Git command may run.
+type GitRequest struct {
+	Who       Who
+	Abilities Abilities
+	Action    string // one of the Git commands
+	ProjectID int64  // takes precedence over Path
+	Path      string // full path, without `.git`
+	Protocol  string // ssh, http or web
+	// Any says that the references to change are not known yet; they come with a
+	// second question. Only then a push may make a project.
+	Any        bool
+	Changes    []Change
+	Quarantine gitaly.Quarantine
+}
+
+// Who names the actor: the first that is set counts, none is nobody.
+type Who struct {
+	KeyID, UserID int64
+	Username      string
+}
+
+// Abilities are what the credential admits, whoever its owner is.
+type Abilities struct{ Download, Push bool }
+
+// All are the abilities of SSH keys, passwords and internal calls.
+func All() Abilities { return Abilities{Download: true, Push: true} }
+
+// GitResult is a positive decision and what it was about.
+type GitResult struct {
+	User    *user.User // nil: nobody
+	KeyID   int64      // 0: no SSH key
+	KeyEnds *time.Time // when the SSH key expires
+	Project project.Project
+	Moved   bool // the path was a former one, or spelled differently
+	Created bool // the project was made for this push
+}
+
+// GLID returns the name of the actor for the hooks of a push.
+func (r GitResult) GLID() string {
+	if r.User == nil {
+		return ""
+	}
+	return "user-" + itoa(r.User.ID)
+}
+
+// Git decides about a Git command, in the order of wire/internal-api.md §5. Of the
+// refusals errs.Invalid means that a project could not be made and errs.Timeout
+// that the check took too long. The result is filled in as far as it got, for logs.
+func (c *Checker) Git(ctx context.Context, in GitRequest) (GitResult, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	f, err := c.load(ctx, in)
+	if err == nil {
+		err = c.git(ctx, in, &f)
+	}
+	if errors.Is(err, context.DeadlineExceeded) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = errs.Wrap(errs.Timeout, timedOut, err)
+	}
+	return f.result, err
+}
+
+// facts is what one decision looks at.
+type facts struct {
+	result GitResult
+	found  bool // the project exists
+	level  member.Level
+	rules  []protection.Rule
+}
+
+func (c *Checker) git(ctx context.Context, in GitRequest, f *facts) error {
+	if err := c.mayAct(in, f.result); err != nil {
+		return err
+	}
+	if in.ProjectID == 0 && !strings.Contains(in.Path, "/") {
+		return errs.New(errs.NotFound, namespaceNotFound)
+	}
+	if !f.found {
+		if err := c.create(ctx, in, f); err != nil {
+			return err
+		}
+	}
+	p := f.result.Project
+	if err := decide(f.result.User, f.level, ReadProject, p); err != nil {
+		return err
+	}
+	if in.Action != ReceivePack {
+		if decide(f.result.User, f.level, DownloadCode, p) != nil {
+			return errs.New(errs.Denied, noDownload)
+		}
+		return nil
+	}
+	return c.mayPushTo(ctx, in, f)
+}
+
+// mayAct judges the actor and the command alone (rows 2 to 6).
+func (c *Checker) mayAct(in GitRequest, r GitResult) error {
+	switch {
+	case r.KeyEnds != nil && !r.KeyEnds.After(c.Now()):
+		return errs.New(errs.Denied, keyExpired)
+	case r.User != nil && !r.User.Active():
+		return errs.New(errs.Denied, stateText(r.User.State, c.Site.URL("users/sign_in")))
+	case in.Action != UploadPack && in.Action != UploadArchive && in.Action != ReceivePack:
+		return errs.New(errs.Denied, actionUnknown)
+	case in.Action == ReceivePack && !in.Abilities.Push:
+		return errs.New(errs.Denied, mayNotUpload)
+	case in.Action != ReceivePack && !in.Abilities.Download:
+		return errs.New(errs.Denied, mayNotDownload)
+	}
+	return nil
+}
+
+// mayPushTo judges a push to a project the actor sees (rows 13b to 13g).
+func (c *Checker) mayPushTo(ctx context.Context, in GitRequest, f *facts) error {
+	r := f.result
+	if err := writable(r.Project); err != nil {
+		return err
+	}
+	switch {
+	case r.User == nil:
+		return errs.New(errs.Denied, noUpload)
+	case in.Any && decide(r.User, f.level, PushCode, r.Project) != nil:
+		return errs.New(errs.Denied, noPush)
+	case in.Any, len(in.Changes) == 0:
+		return nil
+	}
+	return c.checkChanges(ctx, push{
+		user: r.User, level: f.level, project: r.Project, rules: f.rules, protocol: in.Protocol,
+		quarantine: in.Quarantine, members: c.Site.Members(r.Project.FullPath),
+	}, in.Changes)
+}
