@@ -1,0 +1,118 @@
+// Package gitalyclient is how shell, workhorse, rails-api and the hooks talk to gitaly: connections with the
+// parameters of wire/gitaly.md §1.2, and relays that move git's bytes between a caller's streams and the git
+// transport RPCs of §5. For everything else use the generated clients on the pool's connections.
+package gitalyclient
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	"gitsplit/kit/backchannel"
+	"gitsplit/kit/gitalyauth"
+	"gitsplit/kit/grpcx"
+	"gitsplit/kit/sidechannel"
+)
+
+const keepaliveInterval = 20 * time.Second
+
+// Options configures a pool.
+type Options struct {
+	// ClientName is sent with each call, as in "gitlab-workhorse". A call's own metadata may override it.
+	ClientName string
+	// Log hears of new connections; nil for silence.
+	Log *slog.Logger
+	// Dial holds further options for each connection, for metrics and tests.
+	Dial []grpc.DialOption
+}
+
+type key struct{ address, token string }
+
+// Pool keeps one connection for each gitaly address and token. Safe for concurrent use.
+type Pool struct {
+	o             Options
+	serviceConfig string
+
+	mu     sync.Mutex
+	conns  map[key]*grpc.ClientConn
+	closed bool
+}
+
+// NewPool returns an empty pool. Close it.
+func NewPool(o Options) *Pool {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Pool{o: o, serviceConfig: serviceConfig(), conns: make(map[key]*grpc.ClientConn)}
+}
+
+// Conn returns the connection for an address, made on first use; it connects with the first call on it and again
+// when lost. With an empty token calls are not authenticated. The pool owns the connection: do not close it.
+// Errors: `no gitaly_address given`, `invalid connection string: "<raw>"`, or that the pool is closed.
+func (p *Pool) Conn(address, token string) (*grpc.ClientConn, error) {
+	if address == "" {
+		return nil, errors.New("no gitaly_address given")
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, errors.New("gitaly connections are closed")
+	}
+	k := key{address, token}
+	if conn := p.conns[k]; conn != nil {
+		return conn, nil
+	}
+	conn, err := p.dial(address, token)
+	if err != nil {
+		return nil, err
+	}
+	p.conns[k] = conn
+	p.o.Log.Debug("gitaly connection added", slog.String("address", address))
+	return conn, nil
+}
+
+func (p *Pool) dial(address, token string) (*grpc.ClientConn, error) {
+	t, err := parseAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	reg := sidechannel.NewRegistry()
+	opts := []grpc.DialOption{
+		grpc.WithTransportCredentials(backchannel.TransportCredentials(t.credentials(), reg)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveInterval, PermitWithoutStream: true}),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDefaultServiceConfig(p.serviceConfig),
+		// The sidechannel goes last: it adds its id to the metadata of the others.
+		grpc.WithChainUnaryInterceptor(grpcx.UnaryClientInterceptor(p.o.ClientName), sidechannel.UnaryInterceptor(reg)),
+		grpc.WithChainStreamInterceptor(grpcx.StreamClientInterceptor(p.o.ClientName)),
+	}
+	if token != "" {
+		opts = append(opts, grpc.WithPerRPCCredentials(gitalyauth.Credentials(token)))
+	}
+	if t.unix {
+		opts = append(opts, grpc.WithNoProxy())
+	}
+	conn, err := grpc.NewClient(t.uri, append(opts, p.o.Dial...)...)
+	if err != nil {
+		return nil, fmt.Errorf("dial gitaly %q: %w", address, err)
+	}
+	return conn, nil
+}
+
+// Close ends all connections and the calls on them.
+func (p *Pool) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	var err error
+	for k, conn := range p.conns {
+		err = errors.Join(err, conn.Close())
+		delete(p.conns, k)
+	}
+	return err
+}
