@@ -2,10 +2,14 @@ module gitsplit/ctl
 
 go 1.26.8
 
-require gitsplit/proto v0.0.0
-
 replace gitsplit/proto => ../proto
 
 require gitsplit/kit v0.0.0
 
 replace gitsplit/kit => ../kit
+
+require golang.org/x/sys v0.49.0
+
+require golang.org/x/crypto v0.58.0
+
+require github.com/google/go-cmp v0.7.0

@@ -1,0 +1,54 @@
+package home
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// WriteFile puts content at path so that a reader, or a machine that lost power,
+// sees the old file or the whole new one: written aside, synced, renamed, and the
+// directory synced (security-baseline.md D2). The mode is exactly mode.
+func WriteFile(path string, content []byte, mode os.FileMode) error {
+	return write(path, content, mode, os.Rename)
+}
+
+// createFile is WriteFile for a file that must not exist: the error is
+// os.ErrExist if it does, whoever made it.
+func createFile(path string, content []byte, mode os.FileMode) error {
+	return write(path, content, mode, os.Link)
+}
+
+func write(path string, content []byte, mode os.FileMode, place func(from, to string) error) (err error) {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".new-*")
+	if err != nil {
+		return fmt.Errorf("write %q: %w", path, err)
+	}
+	defer func() {
+		if rmErr := os.Remove(f.Name()); !errors.Is(rmErr, os.ErrNotExist) {
+			err = errors.Join(err, rmErr)
+		}
+	}()
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %q: %w", path, err)
+	}
+	if err := place(f.Name(), path); err != nil {
+		return fmt.Errorf("write %q: %w", path, err)
+	}
+	return SyncDir(dir)
+}
+
+// SyncDir makes the names in dir durable.
+func SyncDir(dir string) error {
+	f, err := os.Open(dir) //nolint:gosec // one of our own directories
+	if err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,141 @@
+// Package settings reads the environment variables that an operator sets for
+// gitsplit (design.md §5) and checks them before anything is opened.
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Variables, as they are named in messages.
+const (
+	VarHome     = "GITSPLIT_HOME"
+	VarHTTPPort = "GITSPLIT_HTTP_PORT"
+	VarSSHPort  = "GITSPLIT_SSH_PORT"
+	VarBind     = "GITSPLIT_BIND"
+	VarURL      = "EXTERNAL_URL"
+	VarPassword = "GITSPLIT_ROOT_PASSWORD" //nolint:gosec // a variable's name
+	VarVerbose  = "GITSPLIT_VERBOSE"
+)
+
+// Settings are the checked values.
+type Settings struct {
+	// Home is GITSPLIT_HOME as given; empty means the default.
+	Home string
+	// Bind is the address of both public ports.
+	Bind netip.Addr
+	// HTTPPort and SSHPort are the public ports.
+	HTTPPort, SSHPort uint16
+	// ExternalURL is the one public address, without a slash at its end.
+	ExternalURL string
+	// Host is ExternalURL's host name; the SSH address of clone URLs has it too.
+	Host string
+	// RootPassword seeds root's password at the first start; mostly empty.
+	RootPassword string
+	// Verbose shows every log line on the terminal.
+	Verbose bool
+}
+
+// Load reads the settings with lookup (as os.LookupEnv). The error names every
+// variable that has a fault, not only the first. An empty value is an absent one.
+func Load(lookup func(string) (string, bool)) (Settings, error) {
+	get := func(name, def string) string {
+		if value, ok := lookup(name); ok && value != "" {
+			return value
+		}
+		return def
+	}
+	s := Settings{Home: get(VarHome, ""), RootPassword: get(VarPassword, "")}
+	var faults [5]error
+	s.HTTPPort, faults[0] = port(VarHTTPPort, get(VarHTTPPort, "8080"))
+	s.SSHPort, faults[1] = port(VarSSHPort, get(VarSSHPort, "2222"))
+	s.Bind, faults[2] = address(get(VarBind, "127.0.0.1"))
+	s.ExternalURL, s.Host, faults[3] = external(get(VarURL, fmt.Sprintf("http://localhost:%d", s.HTTPPort)))
+	s.Verbose, faults[4] = flag(VarVerbose, get(VarVerbose, "0"))
+	err := errors.Join(faults[:]...)
+	if err == nil && s.HTTPPort == s.SSHPort {
+		err = fmt.Errorf("%s and %s are both %d; they must differ", VarHTTPPort, VarSSHPort, s.HTTPPort)
+	}
+	return s, err
+}
+
+// HTTPAddr is the address workhorse listens on.
+func (s Settings) HTTPAddr() string { return s.addr(s.HTTPPort) }
+
+// SSHAddr is the address gitlab-sshd listens on.
+func (s Settings) SSHAddr() string { return s.addr(s.SSHPort) }
+
+func (s Settings) addr(port uint16) string { return netip.AddrPortFrom(s.Bind, port).String() }
+
+// SSHURL is the public base of SSH clone addresses, ssh://git@host:port.
+func (s Settings) SSHURL() string {
+	host := s.Host
+	if s.SSHPort != 22 {
+		host = net.JoinHostPort(s.Host, strconv.Itoa(int(s.SSHPort)))
+	} else if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return "ssh://git@" + host
+}
+
+func port(name, text string) (uint16, error) {
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("%s: %q is not a port from 1 to 65535", name, text)
+	}
+	return uint16(n), nil
+}
+
+func address(text string) (netip.Addr, error) {
+	addr, err := netip.ParseAddr(text)
+	if err != nil || addr.Zone() != "" {
+		return netip.Addr{}, fmt.Errorf("%s: %q is not an IP address such as 127.0.0.1 or 0.0.0.0", VarBind, text)
+	}
+	return addr, nil
+}
+
+func flag(name, text string) (bool, error) {
+	value, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, fmt.Errorf("%s: %q is neither 1 nor 0", name, text)
+	}
+	return value, nil
+}
+
+// external checks a public address: scheme, host and port only. A path would be a
+// relative URL root, which the services do not have yet.
+func external(text string) (base, host string, err error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return "", "", fmt.Errorf("%s: %q is not a URL", VarURL, text)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "", "", fmt.Errorf("%s: %q must begin with http:// or https://", VarURL, text)
+	case !hostName(u.Hostname()):
+		return "", "", fmt.Errorf("%s: %q has no valid host name", VarURL, text)
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "":
+		return "", "", fmt.Errorf("%s: %q must be only scheme, host and port", VarURL, u.Redacted())
+	}
+	if p := u.Port(); p != "" {
+		if _, err := port(VarURL, p); err != nil {
+			return "", "", err
+		}
+	}
+	return u.Scheme + "://" + u.Host, u.Hostname(), nil
+}
+
+func hostName(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	odd := func(r rune) bool {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		return !letter && r != '.' && r != '-' && r != '_'
+	}
+	return host != "" && host[0] != '-' && !strings.ContainsFunc(host, odd)
+}
