@@ -8,7 +8,8 @@ GO    ?= go
 MODULES  = $(shell $(GO) list -f '{{.Dir}}' -m)
 PACKAGES = $(addsuffix /...,$(MODULES))
 COMMANDS = $(addsuffix /...,$(addprefix ./,$(wildcard services/*/cmd ctl/cmd)))
-TESTFLAGS ?= -race -timeout=20m
+# -count=1: what a test of real binaries depends on is more than go test knows.
+TESTFLAGS ?= -race -count=1 -timeout=20m
 TESTSUM = $(GO) run ./tools/check/testsum
 
 .PHONY: help run test lint generate verify build clean tools
