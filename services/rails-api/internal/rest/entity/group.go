@@ -41,6 +41,6 @@ type Group struct {
 type GroupDetail struct {
 	Group
 	SharedWithGroups []Namespace `json:"shared_with_groups"`
-	Projects         []Project   `json:"projects,omitempty"`
-	SharedProjects   []Project   `json:"shared_projects,omitempty"`
+	Projects         []Project   `json:"projects,omitzero"`
+	SharedProjects   []Project   `json:"shared_projects,omitzero"`
 }

@@ -1,32 +1,29 @@
 package entity
 
-// ProjectNamespace is the namespace inside a project.
-type ProjectNamespace = Namespace
-
 // ProjectBasic is a project as lists show it to strangers and with simple=true.
 type ProjectBasic struct {
-	ID                int64            `json:"id"`
-	Description       *string          `json:"description"`
-	Name              string           `json:"name"`
-	NameWithNamespace string           `json:"name_with_namespace"`
-	Path              string           `json:"path"`
-	PathWithNamespace string           `json:"path_with_namespace"`
-	CreatedAt         Time             `json:"created_at"`
-	DefaultBranch     *string          `json:"default_branch"`
-	TagList           []string         `json:"tag_list"`
-	Topics            []string         `json:"topics"`
-	SSHURLToRepo      string           `json:"ssh_url_to_repo"`
-	HTTPURLToRepo     string           `json:"http_url_to_repo"`
-	WebURL            string           `json:"web_url"`
-	ReadmeURL         *string          `json:"readme_url"`
-	ForksCount        int              `json:"forks_count"`
-	LicenseURL        *string          `json:"license_url,omitempty"`
-	License           *License         `json:"license,omitempty"`
-	AvatarURL         *string          `json:"avatar_url"`
-	StarCount         int              `json:"star_count"`
-	LastActivityAt    Time             `json:"last_activity_at"`
-	Visibility        string           `json:"visibility"`
-	Namespace         ProjectNamespace `json:"namespace"`
+	ID                int64     `json:"id"`
+	Description       *string   `json:"description"`
+	Name              string    `json:"name"`
+	NameWithNamespace string    `json:"name_with_namespace"`
+	Path              string    `json:"path"`
+	PathWithNamespace string    `json:"path_with_namespace"`
+	CreatedAt         Time      `json:"created_at"`
+	DefaultBranch     *string   `json:"default_branch"`
+	TagList           []string  `json:"tag_list"`
+	Topics            []string  `json:"topics"`
+	SSHURLToRepo      string    `json:"ssh_url_to_repo"`
+	HTTPURLToRepo     string    `json:"http_url_to_repo"`
+	WebURL            string    `json:"web_url"`
+	ReadmeURL         *string   `json:"readme_url"`
+	ForksCount        int       `json:"forks_count"`
+	LicenseURL        *string   `json:"license_url,omitempty"`
+	License           *License  `json:"license,omitempty"`
+	AvatarURL         *string   `json:"avatar_url"`
+	StarCount         int       `json:"star_count"`
+	LastActivityAt    Time      `json:"last_activity_at"`
+	Visibility        string    `json:"visibility"`
+	Namespace         Namespace `json:"namespace"`
 }
 
 // License is the licence of a project's code.

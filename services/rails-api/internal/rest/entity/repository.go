@@ -2,21 +2,21 @@ package entity
 
 // Commit is a commit as lists and branches show it.
 type Commit struct {
-	ID               string            `json:"id"`
-	ShortID          string            `json:"short_id"`
-	CreatedAt        string            `json:"created_at"`
-	ParentIDs        []string          `json:"parent_ids"`
-	Title            string            `json:"title"`
-	Message          string            `json:"message"`
-	AuthorName       string            `json:"author_name"`
-	AuthorEmail      string            `json:"author_email"`
-	AuthoredDate     string            `json:"authored_date"`
-	CommitterName    string            `json:"committer_name"`
-	CommitterEmail   string            `json:"committer_email"`
-	CommittedDate    string            `json:"committed_date"`
-	Trailers         map[string]string `json:"trailers"`
-	ExtendedTrailers map[string]string `json:"extended_trailers"`
-	WebURL           string            `json:"web_url"`
+	ID               string              `json:"id"`
+	ShortID          string              `json:"short_id"`
+	CreatedAt        string              `json:"created_at"`
+	ParentIDs        []string            `json:"parent_ids"`
+	Title            string              `json:"title"`
+	Message          string              `json:"message"`
+	AuthorName       string              `json:"author_name"`
+	AuthorEmail      string              `json:"author_email"`
+	AuthoredDate     string              `json:"authored_date"`
+	CommitterName    string              `json:"committer_name"`
+	CommitterEmail   string              `json:"committer_email"`
+	CommittedDate    string              `json:"committed_date"`
+	Trailers         map[string]string   `json:"trailers"`
+	ExtendedTrailers map[string][]string `json:"extended_trailers"`
+	WebURL           string              `json:"web_url"`
 }
 
 // CommitStats counts the lines that a commit changes.

@@ -46,6 +46,12 @@ func (s *Set) Fault(name, text string) {
 // Given reports whether the request names the parameter with a value other than null; the value may be empty.
 func (s *Set) Given(name string) bool { return s.values[name] != nil }
 
+// Named reports whether the request names the parameter at all, with whatever value; null then means "clear it".
+func (s *Set) Named(name string) bool {
+	_, ok := s.values[name]
+	return ok
+}
+
 // Require notes a fault for each parameter that is not given or empty.
 func (s *Set) Require(names ...string) {
 	for _, name := range names {
