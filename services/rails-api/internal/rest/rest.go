@@ -1,0 +1,132 @@
+// Package rest is the public REST API, version 4, in the shape of wire/rest-api.md: it translates between HTTP and the domain packages
+// and decides nothing itself. Who may do what is asked of the access package, with every request.
+//
+// One file holds the routes and handlers of one resource. Handlers read their parameters first (package param), then load what the path
+// names through find.go, which is where a thing that may not be seen becomes a thing that does not exist, and answer with a shape of
+// package entity.
+package rest
+
+import (
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/gorilla/mux"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+
+	"gitsplit/services/rails-api/internal/access"
+	"gitsplit/services/rails-api/internal/auth"
+	"gitsplit/services/rails-api/internal/gitaly"
+	"gitsplit/services/rails-api/internal/key"
+	"gitsplit/services/rails-api/internal/member"
+	"gitsplit/services/rails-api/internal/namespace"
+	"gitsplit/services/rails-api/internal/project"
+	"gitsplit/services/rails-api/internal/projectrepo"
+	"gitsplit/services/rails-api/internal/protection"
+	"gitsplit/services/rails-api/internal/site"
+	"gitsplit/services/rails-api/internal/token"
+	"gitsplit/services/rails-api/internal/user"
+)
+
+const prefix = "/api/v4"
+
+// Deps is what the API works with; every field is needed.
+type Deps struct {
+	DB           *pgxpool.Pool
+	Redis        *redis.Client
+	Access       *access.Checker
+	Auth         *auth.Authenticator
+	Gitaly       *gitaly.Client
+	Repositories *projectrepo.Service
+	ExternalURL  *url.URL // the one public address; clone URLs and Link headers follow from it
+	SSHHost      string
+	SSHPort      int
+	SSHUser      string
+	Version      string // as GET version tells it
+	Revision     string
+	Log          *slog.Logger
+	Now          func() time.Time
+}
+
+// api holds the dependencies and the stores of the handlers.
+type api struct {
+	Deps
+	site        site.Site
+	users       *user.Store
+	keys        *key.Store
+	tokens      *token.Store
+	namespaces  *namespace.Store
+	projects    *project.Store
+	members     *member.Store
+	protections *protection.Store
+}
+
+// handler serves one request; what it returns is written by serve. It writes nothing before it can no longer fail.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// route is one row of the route table.
+type route struct {
+	method, path string
+	need         need
+	handle       handler
+}
+
+// Routes registers the API below /api/v4 of a router that has UseEncodedPath set. It takes everything below that prefix which is not
+// registered yet, so other routes there come before it.
+func Routes(r *mux.Router, d Deps) {
+	a := &api{
+		Deps:        d,
+		site:        site.Site{External: d.ExternalURL, SSHHost: d.SSHHost, SSHPort: d.SSHPort, SSHUser: d.SSHUser},
+		users:       user.New(d.DB),
+		keys:        key.New(d.DB),
+		tokens:      token.New(d.DB),
+		namespaces:  namespace.New(d.DB),
+		projects:    project.New(d.DB),
+		members:     member.New(d.DB),
+		protections: protection.New(d.DB),
+	}
+	var paths []string
+	methods := make(map[string]map[string]http.Handler)
+	for _, rt := range a.routes() {
+		if methods[rt.path] == nil {
+			methods[rt.path] = make(map[string]http.Handler)
+			paths = append(paths, rt.path)
+		}
+		methods[rt.path][rt.method] = a.serve(rt)
+		if rt.method == http.MethodGet {
+			methods[rt.path][http.MethodHead] = methods[rt.path][rt.method]
+		}
+	}
+	for _, path := range paths {
+		r.Handle(prefix+path, a.byMethod(methods[path]))
+	}
+	r.PathPrefix(prefix + "/").HandlerFunc(a.unknownRoute)
+}
+
+// routes is the table of the whole API; of two paths that match, the first one counts.
+func (a *api) routes() []route {
+	var all []route
+	for _, part := range [][]route{
+		a.metaRoutes(), a.userRoutes(), a.keyRoutes(), a.tokenRoutes(), a.namespaceRoutes(), a.groupRoutes(), a.memberRoutes(),
+		a.projectRoutes(), a.protectedBranchRoutes(), a.branchRoutes(), a.commitRoutes(), a.treeRoutes(), a.fileRoutes(),
+	} {
+		all = append(all, part...)
+	}
+	return all
+}
+
+func (a *api) byMethod(handlers map[string]http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h, ok := handlers[r.Method]; ok {
+			h.ServeHTTP(w, r)
+			return
+		}
+		a.fail(w, r, message(http.StatusMethodNotAllowed, "405 Method Not Allowed"))
+	})
+}
+
+func (a *api) unknownRoute(w http.ResponseWriter, r *http.Request) {
+	a.fail(w, r, &failure{status: http.StatusNotFound, body: map[string]string{"error": "404 Not Found"}})
+}

@@ -1,0 +1,130 @@
+package rest
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"gitsplit/services/rails-api/internal/token"
+)
+
+const (
+	// maxTokenDays bounds the life of a token (security-baseline.md T1).
+	maxTokenDays = 365
+	// rotatedTokenDays is the life of a token after a rotation that does not say.
+	rotatedTokenDays = 7
+)
+
+// createToken makes a token for any user, for administrators.
+func (a *api) createToken(w http.ResponseWriter, r *http.Request) error {
+	in, err := a.newToken(r, token.Scopes())
+	if err != nil {
+		return err
+	}
+	u, err := a.userInPath(r, "id")
+	if err != nil {
+		return err
+	}
+	in.UserID = u.ID
+	return a.issue(w, r, in)
+}
+
+// createOwnToken makes a token for the caller, of the few scopes that are no more than what the caller's token can do.
+func (a *api) createOwnToken(w http.ResponseWriter, r *http.Request) error {
+	in, err := a.newToken(r, []string{"k8s_proxy", "self_rotate"})
+	if err != nil {
+		return err
+	}
+	in.UserID = actorID(r)
+	return a.issue(w, r, in)
+}
+
+func (a *api) newToken(r *http.Request, allowed []string) (token.NewToken, error) {
+	p := params(r)
+	p.Require("name", "scopes")
+	in := token.NewToken{Name: p.String("name"), Description: p.String("description"), Scopes: p.Strings("scopes"), ExpiresAt: p.Date("expires_at")}
+	for _, scope := range in.Scopes {
+		if !slices.Contains(allowed, scope) {
+			p.Fault("scopes", "does not have a valid value")
+		}
+	}
+	if err := p.Err(); err != nil {
+		return in, err
+	}
+	slices.Sort(in.Scopes)
+	in.Scopes = slices.Compact(in.Scopes)
+	var err error
+	in.ExpiresAt, err = a.expiry(in.ExpiresAt, maxTokenDays)
+	return in, err
+}
+
+// expiry checks the last day of a token; without one it is so many days from now.
+func (a *api) expiry(day *time.Time, days int) (*time.Time, error) {
+	if day == nil {
+		return new(a.today().AddDate(0, 0, days)), nil
+	}
+	if !day.After(a.today()) {
+		return nil, invalid("must be in the future", "expires_at")
+	}
+	if latest := a.today().AddDate(0, 0, maxTokenDays); day.After(latest) {
+		return nil, invalid("must be before "+latest.AddDate(0, 0, 1).Format(time.DateOnly), "expires_at")
+	}
+	return day, nil
+}
+
+func (a *api) issue(w http.ResponseWriter, r *http.Request, in token.NewToken) error {
+	t, plain, err := a.tokens.Create(r.Context(), in)
+	if err != nil {
+		return err
+	}
+	shape := a.tokenEntity(t)
+	shape.Token = plain
+	return writeJSON(w, http.StatusCreated, shape)
+}
+
+func (a *api) rotateOwnToken(w http.ResponseWriter, r *http.Request) error {
+	return a.rotate(w, r, current(r).token)
+}
+
+func (a *api) rotateToken(w http.ResponseWriter, r *http.Request) error {
+	t, err := a.tokenInPath(r)
+	if err != nil {
+		return err
+	}
+	return a.rotate(w, r, t)
+}
+
+// rotate revokes a token and makes one like it, both or neither.
+func (a *api) rotate(w http.ResponseWriter, r *http.Request, old token.Token) error {
+	p := params(r)
+	day := p.Date("expires_at")
+	if err := p.Err(); err != nil {
+		return err
+	}
+	if !old.Active(a.Now()) {
+		return badRequest("Token already revoked or expired")
+	}
+	day, err := a.expiry(day, rotatedTokenDays)
+	if err != nil {
+		return err
+	}
+	var plain string
+	var fresh token.Token
+	err = pgx.BeginFunc(r.Context(), a.DB, func(tx pgx.Tx) error {
+		tokens := token.New(tx)
+		if err := tokens.Revoke(r.Context(), old.ID); err != nil {
+			return err
+		}
+		in := token.NewToken{UserID: old.UserID, Name: old.Name, Description: old.Description, Scopes: old.Scopes, ExpiresAt: day}
+		fresh, plain, err = tokens.Create(r.Context(), in)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	shape := a.tokenEntity(fresh)
+	shape.Token = plain
+	return writeJSON(w, http.StatusOK, shape)
+}
