@@ -1,7 +1,22 @@
+// Package session runs one command of one authenticated user: it asks the
+// internal API what the user may do, relays git to gitaly, and tells the user in
+// the documented words when something is refused or breaks
+// (wire/gitlab-shell.md §4 to §6). It knows nothing of SSH: the daemon and a
+// forced command under OpenSSH can use it alike.
 package session
 
 import (
+	"context"
+	"errors"
 	"io"
+	"log/slog"
+
+	"google.golang.org/grpc"
+
+	"gitsplit/kit/internalapi"
+	"gitsplit/kit/logging"
+	"gitsplit/services/shell/internal/command"
+	"gitsplit/services/shell/internal/console"
 )
 
 // Request is one command that an authenticated user sent, with the streams to
@@ -19,4 +34,66 @@ type Request struct {
 	Stdin  io.Reader
 	Stdout io.Writer
 	Stderr io.Writer
+}
+
+// API is what the commands ask of the internal API.
+type API interface {
+	Allowed(ctx context.Context, req internalapi.AllowedRequest) (internalapi.AllowedResponse, error)
+	Discover(ctx context.Context, keyID int64) (internalapi.DiscoverResponse, error)
+}
+
+// Gitaly gives connections to gitaly servers; they stay the pool's.
+type Gitaly interface {
+	Conn(address, token string) (*grpc.ClientConn, error)
+}
+
+// Runner runs commands. It is safe for concurrent use.
+type Runner struct {
+	api    API
+	gitaly map[command.Name]Gitaly
+	count  func(ok bool)
+}
+
+// Deps are what a Runner works with.
+type Deps struct {
+	API API
+	// Gitaly has one pool per git command: gitaly is told the command's name when
+	// a connection is made.
+	Gitaly map[command.Name]Gitaly
+	// CountRelay is called after each command that was relayed to gitaly.
+	CountRelay func(ok bool)
+}
+
+// New returns a runner.
+func New(d Deps) *Runner {
+	return &Runner{api: d.API, gitaly: d.Gitaly, count: d.CountRelay}
+}
+
+// Run answers req and returns the exit status. An error is a failure of ours, not
+// a refusal; the user has been told what there is to know.
+func (r *Runner) Run(ctx context.Context, req Request) (exit int, err error) {
+	cmd, err := command.Parse(req.Line)
+	if cmd.Name == "" {
+		logging.AddAttrs(ctx, slog.String(logging.KeyCommand, "unknown"))
+	} else {
+		logging.AddAttrs(ctx, slog.String(logging.KeyCommand, string(cmd.Name)))
+	}
+	switch {
+	case err != nil:
+	case cmd.Name == command.Discover:
+		err = r.discover(ctx, req)
+	default:
+		err = r.git(ctx, cmd, req)
+	}
+	if err == nil {
+		return 0, nil
+	}
+	out := explain(ctx, err)
+	if !out.silent {
+		err = errors.Join(err, console.Failure(req.Stderr, out.text))
+	}
+	if !out.ours {
+		err = nil
+	}
+	return out.exit, err
 }

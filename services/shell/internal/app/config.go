@@ -1,0 +1,247 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"gitsplit/kit/config"
+	"gitsplit/kit/internalapi"
+	"gitsplit/kit/logging"
+	"gitsplit/kit/netx"
+	"gitsplit/kit/secret"
+	"gitsplit/services/shell/internal/sshd"
+)
+
+const (
+	configName = "config.yml"
+	envPrefix  = "SHELL"
+
+	defaultSecretFile = ".gitlab_shell_secret"
+	minSecret         = 32 // bytes, security baseline T3
+)
+
+// Config is config.yml, with GitLab's names (wire/gitlab-shell.md §9). The
+// environment overrides it: SHELL_SSHD_LISTEN is sshd.listen, and
+// SHELL_SECRET_FILE names the file of the secret.
+type Config struct {
+	// User is the only SSH user name that may log in.
+	User string `yaml:"user"`
+	// GitLabURL is where the internal API is: http(s)://host, or
+	// http+unix://<path, percent-encoded or not>. Required.
+	GitLabURL string `yaml:"gitlab_url"`
+	// GitLabRelativeURLRoot goes before the API's paths; for Unix sockets only.
+	GitLabRelativeURLRoot string `yaml:"gitlab_relative_url_root"`
+	// Secret signs the calls of the internal API; better use SecretFile.
+	Secret string `yaml:"secret"`
+	// SecretFile holds the secret; a relative path starts at the configuration's
+	// directory. Unused when Secret is set.
+	SecretFile string `yaml:"secret_file"`
+	// LogLevel is debug, info, warn or error, in any case.
+	LogLevel string `yaml:"log_level"`
+	// HTTPSettings are about the calls of the internal API.
+	HTTPSettings HTTPSettings `yaml:"http_settings"`
+	// SSHD is the daemon.
+	SSHD SSHD `yaml:"sshd"`
+}
+
+// HTTPSettings are about the calls of the internal API.
+type HTTPSettings struct {
+	// ReadTimeout bounds one attempt of a call.
+	ReadTimeout config.Duration `yaml:"read_timeout"`
+}
+
+// SSHD is the section of the daemon.
+type SSHD struct {
+	// Listen is the SSH address, host:port.
+	Listen string `yaml:"listen"`
+	// WebListen is the address of probes and metrics; empty switches them off.
+	WebListen string `yaml:"web_listen"`
+	// ConcurrentSessionsLimit bounds the open sessions of one connection.
+	ConcurrentSessionsLimit int `yaml:"concurrent_sessions_limit"`
+	// MaxConnections bounds the open connections.
+	MaxConnections int `yaml:"max_connections"`
+	// MaxConnectionsPerAddress bounds those of one IPv4 address or IPv6 /64.
+	MaxConnectionsPerAddress int `yaml:"max_connections_per_address"`
+	// ClientAliveInterval is the pace of keep-alives; a client that is silent for
+	// three is cut off. 0 is off.
+	ClientAliveInterval config.Duration `yaml:"client_alive_interval"`
+	// GracePeriod is the time that sessions have when the daemon stops.
+	GracePeriod config.Duration `yaml:"grace_period"`
+	// LoginGraceTime bounds handshake and login; 0 is no bound.
+	LoginGraceTime config.Duration `yaml:"login_grace_time"`
+	// ReadinessProbe and LivenessProbe are paths on WebListen.
+	ReadinessProbe string `yaml:"readiness_probe"`
+	LivenessProbe  string `yaml:"liveness_probe"`
+	// HostKeyFiles are private keys, the preferred one first; relative paths start
+	// at the configuration's directory. One that does not exist is made: RSA if its
+	// name contains "rsa", else Ed25519.
+	HostKeyFiles []string `yaml:"host_key_files"`
+	// KexAlgorithms, Ciphers, MACs and PublicKeyAlgorithms replace the defaults.
+	KexAlgorithms       []string `yaml:"kex_algorithms"`
+	Ciphers             []string `yaml:"ciphers"`
+	MACs                []string `yaml:"macs"`
+	PublicKeyAlgorithms []string `yaml:"public_key_algorithms"`
+}
+
+func defaults() Config {
+	a := sshd.DefaultAlgorithms()
+	return Config{
+		User:         "git",
+		SecretFile:   defaultSecretFile,
+		LogLevel:     "info",
+		HTTPSettings: HTTPSettings{ReadTimeout: config.Duration(300 * time.Second)},
+		SSHD: SSHD{
+			Listen:                   "[::]:22",
+			WebListen:                "localhost:9122",
+			ConcurrentSessionsLimit:  10,
+			MaxConnections:           10_000,
+			MaxConnectionsPerAddress: 64,
+			ClientAliveInterval:      config.Duration(15 * time.Second),
+			GracePeriod:              config.Duration(10 * time.Second),
+			LoginGraceTime:           config.Duration(30 * time.Second),
+			ReadinessProbe:           "/start",
+			LivenessProbe:            "/health",
+			HostKeyFiles: []string{
+				"/run/secrets/ssh-hostkeys/ssh_host_ed25519_key",
+				"/run/secrets/ssh-hostkeys/ssh_host_rsa_key",
+			},
+			KexAlgorithms:       a.KeyExchanges,
+			Ciphers:             a.Ciphers,
+			MACs:                a.MACs,
+			PublicKeyAlgorithms: a.PublicKeys,
+		},
+	}
+}
+
+// load reads the configuration in dir; every fault is in the error.
+func load(dir string, lookupEnv func(string) (string, bool)) (Config, error) {
+	c := defaults()
+	path := filepath.Join(dir, configName)
+	if err := config.Load(&c, config.Options{File: path, EnvPrefix: envPrefix, LookupEnv: lookupEnv}); err != nil {
+		return Config{}, err
+	}
+	if _, ok := lookupEnv(envPrefix + "_SECRET_FILE"); ok {
+		c.Secret = "" // the variable is the key secret_file, whose mode is checked
+	}
+	c.SecretFile = below(dir, c.SecretFile)
+	for i, file := range c.SSHD.HostKeyFiles {
+		c.SSHD.HostKeyFiles[i] = below(dir, file)
+	}
+	return c, nil
+}
+
+// below makes a relative path start at dir.
+func below(dir, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
+// Validate reports every value that cannot work, with its key.
+func (c *Config) Validate() error {
+	faults := []error{
+		required("user", c.User),
+		required("gitlab_url", c.GitLabURL),
+		positive("http_settings.read_timeout", c.HTTPSettings.ReadTimeout.D()),
+		c.SSHD.validate(),
+	}
+	if _, err := internalapi.New(internalapi.Config{URL: c.GitLabURL, Secret: []byte("only checked")}); err != nil && c.GitLabURL != "" {
+		faults = append(faults, fmt.Errorf("gitlab_url: %w", err))
+	}
+	if _, err := logging.New(os.Stderr, logging.Options{Level: c.LogLevel}); err != nil {
+		faults = append(faults, fmt.Errorf("log_level: %w", err))
+	}
+	if c.Secret == "" {
+		faults = append(faults, required("secret_file", c.SecretFile))
+	} else if len(c.Secret) < minSecret {
+		faults = append(faults, fmt.Errorf("secret: %d bytes, need at least %d", len(c.Secret), minSecret))
+	}
+	return errors.Join(faults...)
+}
+
+func (s *SSHD) validate() error {
+	faults := []error{
+		address("sshd.listen", s.Listen),
+		positive("sshd.concurrent_sessions_limit", s.ConcurrentSessionsLimit),
+		positive("sshd.max_connections", s.MaxConnections),
+		positive("sshd.max_connections_per_address", s.MaxConnectionsPerAddress),
+		positive("sshd.grace_period", s.GracePeriod.D()),
+		notNegative("sshd.client_alive_interval", s.ClientAliveInterval.D()),
+		notNegative("sshd.login_grace_time", s.LoginGraceTime.D()),
+		s.algorithms().Validate(),
+	}
+	if s.WebListen != "" {
+		faults = append(faults, address("sshd.web_listen", s.WebListen),
+			probePath("sshd.readiness_probe", s.ReadinessProbe), probePath("sshd.liveness_probe", s.LivenessProbe))
+		if s.ReadinessProbe == s.LivenessProbe {
+			faults = append(faults, errors.New("sshd.liveness_probe: the same path as sshd.readiness_probe"))
+		}
+	}
+	if len(s.HostKeyFiles) == 0 {
+		faults = append(faults, errors.New("sshd.host_key_files: the list is empty"))
+	}
+	return errors.Join(faults...)
+}
+
+func (s *SSHD) algorithms() sshd.Algorithms {
+	return sshd.Algorithms{
+		KeyExchanges: s.KexAlgorithms, Ciphers: s.Ciphers, MACs: s.MACs, PublicKeys: s.PublicKeyAlgorithms,
+	}
+}
+
+// secret returns the key of the internal API's tokens.
+func (c *Config) secret() ([]byte, error) {
+	if c.Secret != "" {
+		return []byte(strings.TrimSpace(c.Secret)), nil
+	}
+	return secret.Read(c.SecretFile, minSecret)
+}
+
+// masked returns the configuration for the log.
+func (c Config) masked() Config {
+	if c.Secret != "" {
+		c.Secret = "[FILTERED]"
+	}
+	return c
+}
+
+func required(key, value string) error {
+	if value == "" {
+		return fmt.Errorf("%s: required", key)
+	}
+	return nil
+}
+
+func positive[T ~int | ~int64](key string, n T) error {
+	if n <= 0 {
+		return fmt.Errorf("%s: %v is not positive", key, n)
+	}
+	return nil
+}
+
+func notNegative(key string, d time.Duration) error {
+	if d < 0 {
+		return fmt.Errorf("%s: %v is negative", key, d)
+	}
+	return nil
+}
+
+func address(key, addr string) error {
+	if _, _, err := netx.Split(addr); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
+}
+
+func probePath(key, path string) error {
+	if u, err := url.Parse(path); err != nil || !strings.HasPrefix(path, "/") || u.Path != path || strings.ContainsAny(path, "{} ") {
+		return fmt.Errorf("%s: %q is not a path", key, path)
+	}
+	return nil
+}

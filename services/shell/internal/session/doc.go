@@ -1,2 +1,0 @@
-// Package session runs one command of one user.
-package session

@@ -1,0 +1,148 @@
+package session
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"gitsplit/kit/errs"
+	"gitsplit/kit/gitalyclient"
+	"gitsplit/kit/internalapi"
+	"gitsplit/kit/logging"
+	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/shell/internal/command"
+	"gitsplit/services/shell/internal/console"
+)
+
+const (
+	featurePrefix = "gitaly-feature-"
+	maxLogged     = 255 // bytes of a repository name that goes to the log as typed
+)
+
+// git runs one of git's own commands: access check, then relay
+// (wire/gitlab-shell.md §6.2).
+func (r *Runner) git(ctx context.Context, cmd command.Command, req Request) error {
+	started := time.Now()
+	access, err := r.access(ctx, cmd, req)
+	checked := time.Now()
+	logging.AddAttrs(ctx, slog.Float64("access_ms", logging.Milliseconds(checked.Sub(started))))
+	if err != nil {
+		typed := cmd.Repository[:min(len(cmd.Repository), maxLogged)]
+		logging.AddAttrs(ctx, slog.String(logging.KeyProject, strings.ToValidUTF8(typed, "")))
+		return err
+	}
+	logging.AddAttrs(ctx, slog.String(logging.KeyUser, access.GLUsername), slog.String(logging.KeyProject, access.GLProjectPath))
+	conn, err := r.gitaly[cmd.Name].Conn(access.Gitaly.Address, access.Gitaly.Token)
+	if err == nil {
+		err = relay(outgoing(ctx, access, req), conn, cmd, access, req)
+	}
+	r.count(err == nil)
+	logging.AddAttrs(ctx, slog.Float64("git_ms", logging.Milliseconds(time.Since(checked))))
+	return err
+}
+
+// access asks whether the command may run. Messages for the user are shown
+// whatever the answer is; what is not a clear yes is a no.
+func (r *Runner) access(ctx context.Context, cmd command.Command, req Request) (internalapi.AllowedResponse, error) {
+	answer, err := r.api.Allowed(ctx, internalapi.AllowedRequest{
+		Action:   string(cmd.Name),
+		Project:  cmd.Repository,
+		Changes:  internalapi.AnyChanges,
+		Protocol: "ssh",
+		KeyID:    internalapi.ID(req.KeyID),
+		CheckIP:  clientIP(req.RemoteAddr),
+	})
+	if err != nil {
+		return answer, err
+	}
+	if err := console.Info(req.Stderr, answer.ConsoleMessages); err != nil {
+		return answer, err
+	}
+	switch {
+	case !answer.Status:
+		return answer, errs.New(errs.Denied, answer.Message)
+	case answer.Gitaly == nil || answer.Gitaly.Address == "":
+		return answer, errs.New(errs.Internal, "no gitaly_address given")
+	}
+	return answer, nil
+}
+
+// relay connects the user's git with the one that gitaly runs, until it ends. The
+// exit status of the latter is not passed on: a failure is an error already.
+func relay(ctx context.Context, conn *grpc.ClientConn, cmd command.Command, access internalapi.AllowedResponse, req Request) error {
+	repository := repositoryOf(access.Gitaly.Repository)
+	switch cmd.Name {
+	case command.UploadPack:
+		return gitalyclient.SSHUploadPack(ctx, conn, &gitalypb.SSHUploadPackWithSidechannelRequest{
+			Repository:       repository,
+			GitProtocol:      req.GitProtocol,
+			GitConfigOptions: access.GitConfigOptions,
+		}, req.Stdin, req.Stdout, req.Stderr)
+	case command.ReceivePack:
+		return ended(gitalyclient.SSHReceivePack(ctx, conn, &gitalypb.SSHReceivePackRequest{
+			Repository:       repository,
+			GlId:             "key-" + strconv.FormatInt(req.KeyID, 10),
+			GlRepository:     access.GLRepository,
+			GlUsername:       access.GLUsername,
+			GitProtocol:      req.GitProtocol,
+			GitConfigOptions: access.GitConfigOptions,
+		}, req.Stdin, req.Stdout, req.Stderr))
+	case command.UploadArchive:
+		return ended(gitalyclient.SSHUploadArchive(ctx, conn, &gitalypb.SSHUploadArchiveRequest{
+			Repository: repository,
+		}, req.Stdin, req.Stdout, req.Stderr))
+	default:
+		return errs.Newf(errs.Internal, "%s is not a git command", cmd.Name)
+	}
+}
+
+// ended makes an error of an exit status that came without one.
+func ended(exit int32, err error) error {
+	if err == nil && exit != 0 {
+		return errGitFailed
+	}
+	return err
+}
+
+func repositoryOf(r internalapi.Repository) *gitalypb.Repository {
+	return &gitalypb.Repository{
+		StorageName:                   r.StorageName,
+		RelativePath:                  r.RelativePath,
+		GitObjectDirectory:            r.GitObjectDirectory,
+		GitAlternateObjectDirectories: r.GitAlternateObjectDirectories,
+		GlRepository:                  r.GLRepository,
+		GlProjectPath:                 r.GLProjectPath,
+	}
+}
+
+// outgoing adds what gitaly is told about the user beside the request.
+func outgoing(ctx context.Context, access internalapi.AllowedResponse, req Request) context.Context {
+	pairs := []string{
+		"key_id", strconv.FormatInt(access.GLKeyID, 10),
+		"key_type", access.GLKeyType,
+		"user_id", access.GLID,
+		"username", access.GLUsername,
+		"remote_ip", req.RemoteAddr,
+	}
+	for name, value := range access.Gitaly.Features {
+		if strings.HasPrefix(name, featurePrefix) {
+			pairs = append(pairs, name, value)
+		}
+	}
+	return metadata.AppendToOutgoingContext(ctx, pairs...)
+}
+
+// clientIP drops the port of an address.
+func clientIP(addr string) string {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	return host
+}
