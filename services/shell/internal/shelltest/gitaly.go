@@ -57,8 +57,11 @@ func NewGitaly(t *testing.T, root string) *Gitaly {
 	}
 	srv := grpc.NewServer(grpc.Creds(backchannel.ServerCredentials(insecure.NewCredentials())))
 	gitalypb.RegisterSSHServiceServer(srv, g)
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = srv.Serve(ln) // ends with Stop
+	}()
 	g.stop = sync.OnceFunc(func() {
 		srv.Stop()
 		<-served
@@ -101,7 +104,7 @@ func (g *Gitaly) SSHUploadPackWithSidechannel(ctx context.Context, req *gitalypb
 	if err != nil {
 		return nil, status.Error(codes.Internal, err.Error())
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // the RPC's status says what went wrong
 	out, notices := pktline.NewBandWriter(conn, 1), pktline.NewBandWriter(conn, 2)
 	if err := g.git(ctx, "upload-pack", req.GetRepository(), req.GetGitProtocol(), conn, out, notices); err != nil {
 		return nil, err

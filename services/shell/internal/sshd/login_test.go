@@ -176,7 +176,7 @@ func TestServer_loginGrace(t *testing.T) {
 			}
 			ended := make(chan error, 1)
 			go func() { _, err := io.Copy(io.Discard, conn); ended <- err }()
-			await(t, "the server to cut the connection", ended)
+			_ = await(t, "the server to cut the connection", ended)
 		})
 	}
 }

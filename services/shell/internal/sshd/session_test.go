@@ -91,7 +91,7 @@ func TestServer_oneCommandPerSession(t *testing.T) {
 		}
 	}
 	sess.Close()
-	await(t, "the end of the session", causes)
+	_ = await(t, "the end of the session", causes)
 }
 
 func TestServer_exitStatus(t *testing.T) {
