@@ -22,9 +22,7 @@ const maxUnixPath = 107
 // net wants.
 func Split(addr string) (network, address string, err error) {
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
-		if strings.HasPrefix(path, "//") {
-			path = path[2:]
-		}
+		path = strings.TrimPrefix(path, "//")
 		switch {
 		case path == "":
 			return "", "", fmt.Errorf("address %q names no socket", addr)
@@ -48,8 +46,9 @@ func Listen(addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	var lc net.ListenConfig // opening a listener does not wait, so no context ends it
 	if network != "unix" {
-		ln, err := net.Listen(network, address)
+		ln, err := lc.Listen(context.Background(), network, address)
 		if err != nil {
 			return nil, fmt.Errorf("listen on %s: %w", addr, err)
 		}
@@ -58,7 +57,7 @@ func Listen(addr string) (net.Listener, error) {
 	if err := removeStale(address); err != nil {
 		return nil, err
 	}
-	ln, err := net.Listen(network, address)
+	ln, err := lc.Listen(context.Background(), network, address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}
@@ -79,7 +78,9 @@ func removeStale(path string) error {
 	if info.Mode()&fs.ModeSocket == 0 {
 		return fmt.Errorf("%q exists and is not a socket", path)
 	}
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if c, err := (&net.Dialer{}).DialContext(ctx, "unix", path); err == nil {
 		return errors.Join(fmt.Errorf("socket %q is in use by a running process", path), c.Close())
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
