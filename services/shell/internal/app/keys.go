@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"gitsplit/kit/errs"
 	"gitsplit/kit/internalapi"
@@ -11,10 +12,10 @@ import (
 // keyLookup finds keys through the internal API.
 type keyLookup struct{ api *internalapi.Client }
 
-// KeyID implements sshd.Keys. A policy answer of the API is an unknown key.
+// KeyID implements sshd.Keys.
 func (k keyLookup) KeyID(ctx context.Context, blob string) (int64, error) {
 	key, err := k.api.AuthorizedKeys(ctx, blob)
-	if e, ok := errors.AsType[*internalapi.Error](err); ok && e.Status >= 400 && e.Status < 500 {
+	if e, ok := errors.AsType[*internalapi.Error](err); ok && e.Status == http.StatusNotFound {
 		return 0, errs.Wrap(errs.NotFound, e.Message, err)
 	}
 	if err != nil {

@@ -111,6 +111,42 @@ func TestServer_keysRefused(t *testing.T) {
 	}
 }
 
+func TestServer_sixTries(t *testing.T) {
+	t.Parallel()
+	s := start(t, runnerFunc(whoami), nil)
+	var keys []gossh.Signer
+	for range 6 {
+		keys = append(keys, newSigner(t))
+	}
+	client, err := s.dialAs("git", gossh.PublicKeys(append(keys, s.addKey(t, 7))...))
+	if err == nil {
+		client.Close()
+		t.Error("logged in at the seventh try")
+	}
+	if n := s.keys.count(); n != 6 {
+		t.Errorf("the API was asked %d times, want 6", n)
+	}
+}
+
+func TestServer_panicStaysInItsConnection(t *testing.T) {
+	t.Parallel()
+	s := start(t, runnerFunc(whoami), nil)
+	key := s.addKey(t, 7)
+	s.keys.panics = true
+	if client, err := s.dialAs("git", gossh.PublicKeys(key)); err == nil {
+		client.Close()
+		t.Error("logged in")
+	}
+	s.keys.mu.Lock()
+	s.keys.panics = false
+	s.keys.mu.Unlock()
+	client, err := s.dialAs("git", gossh.PublicKeys(key))
+	if err != nil {
+		t.Fatalf("log in after the panic: %v", err)
+	}
+	client.Close()
+}
+
 // A key id that is no id must not become a user.
 func TestServer_keyWithoutID(t *testing.T) {
 	t.Parallel()

@@ -56,16 +56,20 @@ func leftovers() (stacks string) {
 
 // fakeKeys knows some keys and remembers what it was asked.
 type fakeKeys struct {
-	mu    sync.Mutex
-	known map[string]int64
-	err   error
-	asked []string
+	mu     sync.Mutex
+	known  map[string]int64
+	err    error
+	panics bool
+	asked  []string
 }
 
 func (k *fakeKeys) KeyID(_ context.Context, blob string) (int64, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.asked = append(k.asked, blob)
+	if k.panics {
+		panic("broken look-up")
+	}
 	if k.err != nil {
 		return 0, k.err
 	}

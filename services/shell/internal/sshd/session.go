@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	gossh "golang.org/x/crypto/ssh"
 
@@ -83,7 +84,7 @@ func (s *sessionChannel) setEnv(payload []byte) bool {
 	if s.envRequests > maxEnvRequests || gossh.Unmarshal(payload, &env) != nil {
 		return false
 	}
-	if env.Name != "GIT_PROTOCOL" || len(env.Value) > maxGitProtocol {
+	if env.Name != "GIT_PROTOCOL" || len(env.Value) > maxGitProtocol || !utf8.ValidString(env.Value) {
 		return false
 	}
 	s.gitProtocol = env.Value

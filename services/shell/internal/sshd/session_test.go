@@ -36,6 +36,7 @@ func TestServer_sessionRequests(t *testing.T) {
 		{"malformed env", "env", []byte{1}, false},
 		{"malformed exec", "exec", []byte{0, 0, 0, 9, 'x'}, false},
 		{"oversized protocol", "env", gossh.Marshal(struct{ N, V string }{"GIT_PROTOCOL", strings.Repeat("x", 300)}), false},
+		{"protocol that is not UTF-8", "env", gossh.Marshal(struct{ N, V string }{"GIT_PROTOCOL", "\xff"}), false},
 		{"protocol", "env", gossh.Marshal(struct{ N, V string }{"GIT_PROTOCOL", "version=2"}), true},
 		{"unknown", "nonsense", nil, false},
 	} {
