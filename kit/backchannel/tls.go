@@ -53,7 +53,7 @@ func handshake(ctx context.Context, conn *tls.Conn) (net.Conn, credentials.AuthI
 }
 
 func (c tlsCreds) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "tls", ServerName: c.config.ServerName}
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
 }
 
 func (c tlsCreds) Clone() credentials.TransportCredentials { return tlsCreds{config: c.config.Clone()} }

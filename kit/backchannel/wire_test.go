@@ -198,11 +198,11 @@ func headers(fields ...string) []byte {
 	return b.Bytes()
 }
 
-// request sends a gRPC request as HTTP/2 frames.
-func request(t *testing.T, f *http2.Framer, id uint32, sidechannelID string) {
+// request sends a gRPC request as HTTP/2 frames; more are further header fields.
+func request(t *testing.T, f *http2.Framer, id uint32, sidechannelID string, more ...string) {
 	t.Helper()
-	h := headers(":method", "POST", ":scheme", "http", ":path", method, ":authority", "gitaly",
-		"content-type", "application/grpc", "te", "trailers", "gitaly-sidechannel-id", sidechannelID)
+	h := headers(append([]string{":method", "POST", ":scheme", "http", ":path", method, ":authority", "gitaly",
+		"content-type", "application/grpc", "te", "trailers", "gitaly-sidechannel-id", sidechannelID}, more...)...)
 	if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: h, EndHeaders: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -219,6 +219,9 @@ func trailers(t *testing.T, f *http2.Framer, id uint32) map[string]string {
 		fr, err := f.ReadFrame()
 		if err != nil {
 			t.Fatalf("read HTTP/2 frame: %v", err)
+		}
+		if fr.Header().Type == http2.FrameRSTStream && fr.Header().StreamID == id {
+			return map[string]string{"grpc-status": "reset"} // how gRPC may end an RPC that is late
 		}
 		h, ok := fr.(*http2.MetaHeadersFrame)
 		if !ok || h.StreamID != id {
@@ -241,20 +244,7 @@ func framer(s stream) *http2.Framer {
 
 func TestServer_frames(t *testing.T) {
 	t.Parallel()
-	addr := serve(t, plainText(), upper)
-	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := newWire(t, conn)
-	w.raw([]byte("backchannel"))
-	w.send(typeWindow, flagSYN, 1, 0, nil)
-	go w.receive()
-	main := framer(stream{w, 1})
-	w.sendData(1, []byte(http2.ClientPreface))
-	if err := main.WriteSettings(); err != nil {
-		t.Fatal(err)
-	}
+	w, main := greeted(t, serve(t, plainText(), upper))
 	w.expect(frame{typeWindow, flagACK, 1, delta})
 	w.none(flagSYN, 2) // the backchannel is opened when used: never
 
@@ -287,19 +277,7 @@ func TestServer_handshakeErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", serve(t, plainText(), upper))
-			if err != nil {
-				t.Fatal(err)
-			}
-			w := newWire(t, conn)
-			w.raw([]byte("backchannel"))
-			w.send(typeWindow, flagSYN, 1, 0, nil)
-			go w.receive()
-			main := framer(stream{w, 1})
-			w.sendData(1, []byte(http2.ClientPreface))
-			if err := main.WriteSettings(); err != nil {
-				t.Fatal(err)
-			}
+			w, main := greeted(t, serve(t, plainText(), upper))
 			request(t, main, 1, "7")
 			w.expectData(2, "sidechannel\x00\x00\x00\x00\x00\x00\x00\x07")
 			w.send(typeWindow, flagACK, 2, 0, nil)
@@ -310,6 +288,49 @@ func TestServer_handshakeErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// greeted opens a connection on which gRPC is ready.
+func greeted(t *testing.T, addr string) (*wire, *http2.Framer) {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWire(t, conn)
+	w.raw([]byte("backchannel"))
+	w.send(typeWindow, flagSYN, 1, 0, nil)
+	go w.receive()
+	main := framer(stream{w, 1})
+	w.sendData(1, []byte(http2.ClientPreface))
+	if err := main.WriteSettings(); err != nil {
+		t.Fatal(err)
+	}
+	return w, main
+}
+
+// A client that does not acknowledge a stream blocks its own sidechannels, within their deadlines, until it does.
+func TestServer_streamNotAcknowledged(t *testing.T) {
+	t.Parallel()
+	w, main := greeted(t, serve(t, plainText(), upper))
+	for n := range 3 {
+		h2 := uint32(2*n + 1)
+		request(t, main, h2, "5", "grpc-timeout", "100m")
+		if got := trailers(t, main, h2); got["grpc-status"] == "0" || got["grpc-status"] == "" {
+			t.Errorf("request %d: %v", n, got)
+		}
+	}
+	w.expectData(2, "sidechannel\x00\x00\x00\x00\x00\x00\x00\x05")
+	w.none(flagSYN, 4)
+	w.send(typeWindow, flagACK|flagFIN, 2, 0, nil)
+	w.expect(frame{typeWindow, flagSYN, 4, delta}) // opened for a request that has given up: closed at once
+	w.expect(frame{typeWindow, flagFIN, 4, 0})
+	w.send(typeWindow, flagACK|flagFIN, 4, 0, nil)
+	request(t, main, 7, "6")
+	w.expectData(6, "sidechannel\x00\x00\x00\x00\x00\x00\x00\x06")
+	w.send(typeWindow, flagACK, 6, 0, nil)
+	w.sendData(6, []byte("ok0006ab0000"))
+	w.expectData(6, "AB")
 }
 
 // fakeGitaly accepts one connection and plays the older server (eager) or the newer one.

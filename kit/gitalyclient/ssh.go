@@ -77,7 +77,7 @@ func feedSidechannel(c *sidechannel.ClientConn, stdin io.Reader, cancel context.
 	in := &source{r: stdin}
 	_, _ = io.Copy(c, in)
 	switch {
-	case in.err == io.EOF:
+	case in.ended():
 		_ = c.CloseWrite()
 	case in.err != nil:
 		cancel(fmt.Errorf("read stdin: %w", in.err))

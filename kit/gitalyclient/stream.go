@@ -2,6 +2,7 @@ package gitalyclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -27,7 +28,7 @@ type duplex[Req, Resp any] struct {
 // relay sends first, then stdin, and writes the responses until the server ends the RPC. It returns then, also while
 // stdin is still open: the goroutine that reads stdin ends with the caller's closing it.
 func (d duplex[Req, Resp]) relay(first *Req, stdin io.Reader, stdout, stderr io.Writer) (int32, error) {
-	if err := d.stream.Send(first); err != nil && err != io.EOF {
+	if err := d.stream.Send(first); err != nil && !errors.Is(err, io.EOF) {
 		return 0, err
 	} // on io.EOF the response tells what happened
 	broken := make(chan error, 1)
@@ -35,7 +36,7 @@ func (d duplex[Req, Resp]) relay(first *Req, stdin io.Reader, stdout, stderr io.
 	var exit int32
 	for {
 		resp, err := d.stream.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return exit, nil
 		}
 		if err != nil {
@@ -65,7 +66,7 @@ func (d duplex[Req, Resp]) feed(stdin io.Reader, broken chan<- error) {
 	in := &source{r: stdin}
 	_, _ = io.Copy(streamio.NewWriter(func(b []byte) error { return d.stream.Send(d.data(b)) }), in)
 	switch {
-	case in.err == io.EOF:
+	case in.ended():
 		_ = d.stream.CloseSend()
 	case in.err != nil:
 		broken <- fmt.Errorf("read stdin: %w", in.err)
@@ -86,6 +87,9 @@ func (s *source) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// ended tells a clean end. A wrapped io.EOF is a reader's way to say that something broke.
+func (s *source) ended() bool { return s.err == io.EOF } //nolint:errorlint // see above
 
 func write(w io.Writer, b []byte, name string) error {
 	if len(b) == 0 {

@@ -9,6 +9,7 @@ package sidechannel
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"time"
@@ -40,7 +41,7 @@ func interrupt(stream net.Conn) {
 
 // eof turns the end of a stream in the middle of a handshake into an error that says so.
 func eof(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

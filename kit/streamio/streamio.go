@@ -3,6 +3,7 @@
 package streamio
 
 import (
+	"errors"
 	"io"
 	"sync"
 )
@@ -43,7 +44,7 @@ func (r *reader) WriteTo(w io.Writer) (int64, error) {
 	var total int64
 	for {
 		if err := r.fill(); err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				err = nil
 			}
 			return total, err
