@@ -74,7 +74,7 @@ func (f *fakeGitaly) ServerInfo(ctx context.Context, _ *gitalypb.ServerInfoReque
 }
 
 // start serves f on a Unix socket, as gitaly does, and returns a connection of a pool to it.
-func start(t *testing.T, f *fakeGitaly) *grpc.ClientConn {
+func start(t testing.TB, f *fakeGitaly) *grpc.ClientConn {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "g.sock")
 	ln, err := net.Listen("unix", socket) //nolint:noctx // a socket of our own
