@@ -2,10 +2,12 @@ package header
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/netip"
 
 	"gitsplit/kit/correlation"
+	"gitsplit/kit/logging"
 )
 
 // Policy says whose claims about a client are believed.
@@ -55,6 +57,7 @@ func (p Policy) Sanitize(next http.Handler) http.Handler {
 		SetForwarded(r.Header, ip, c.host, c.proto)
 		// A Connection header may have named it.
 		r.Header.Set(correlation.Header, correlation.ID(r.Context()))
+		logging.AddAttrs(r.Context(), slog.String("remote_ip", ip))
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), clientKey{}, ip)))
 	})
 }

@@ -1,0 +1,158 @@
+// Package app is gitlab-workhorse put together: its settings, and the wiring of
+// its parts by hand.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"gitsplit/kit/gitalyclient"
+	"gitsplit/kit/netx"
+	"gitsplit/kit/probe"
+	"gitsplit/kit/secret"
+	"gitsplit/services/workhorse/internal/api"
+	"gitsplit/services/workhorse/internal/front"
+	"gitsplit/services/workhorse/internal/githttp"
+	"gitsplit/services/workhorse/internal/header"
+	"gitsplit/services/workhorse/internal/preauth"
+	"gitsplit/services/workhorse/internal/proxy"
+)
+
+// secretSize is the length of the secret shared with rails-api.
+const secretSize = 32
+
+// App is one workhorse with its listeners open.
+type App struct {
+	config   Config
+	log      *slog.Logger
+	api      *api.Client
+	gitalys  *gitalyclient.Pool
+	probes   *probe.Set
+	public   []net.Listener // the first is the one of the flags
+	internal net.Listener   // nil without an internal listener
+	metrics  net.Listener   // nil without an address for it
+
+	publicDoor, internalDoor http.Handler
+}
+
+// New wires the parts and opens the listeners. Run closes what it opened.
+func New(ctx context.Context, c Config, log *slog.Logger) (_ *App, err error) {
+	a := &App{config: c, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	key, err := secret.ReadBase64(c.SecretPath, secretSize)
+	if err != nil {
+		return nil, err
+	}
+	a.api, err = api.New(api.Options{Backend: c.AuthBackend, Socket: c.AuthSocket,
+		HeaderTimeout: c.ProxyHeadersTimeout.D(), Version: Version})
+	if err != nil {
+		return nil, err
+	}
+	a.gitalys = gitalyclient.NewPool(gitalyclient.Options{ClientName: "gitlab-workhorse", Log: log})
+	a.probes = probe.New(reg)
+	a.probes.Add("rails-api", a.api.Check)
+	if err := a.doors(reg, key); err != nil {
+		return nil, err
+	}
+	if err := a.listen(ctx); err != nil {
+		return nil, err
+	}
+	log.InfoContext(ctx, "configuration", slog.Any("effective", c))
+	return a, nil
+}
+
+// doors builds the handlers of public and internal listeners.
+func (a *App) doors(reg prometheus.Registerer, key []byte) error {
+	trusted, err := header.ParseCIDRs(a.config.TrustedCIDRs)
+	if err != nil {
+		return fmt.Errorf("trusted_cidrs_for_x_forwarded_for: %w", err)
+	}
+	propagation, err := header.ParseCIDRs(a.config.PropagationCIDRs)
+	if err != nil {
+		return fmt.Errorf("trusted_cidrs_for_propagation: %w", err)
+	}
+	o := front.Options{
+		Root: a.api.Root(),
+		Policy: header.Policy{
+			Trusted: trusted, Propagate: a.config.PropagateCorrelationID, PropagateFrom: propagation,
+		},
+		Timeouts: front.Timeouts{
+			Read: a.config.ClientReadTimeout.D(), Write: a.config.ClientWriteTimeout.D(),
+		},
+		Log:     a.log,
+		Metrics: front.NewMetrics(reg),
+	}
+	handlers := a.handlers(reg, key)
+	a.publicDoor = front.New(handlers, o)
+	o.Internal = true
+	a.internalDoor = front.New(handlers, o)
+	return nil
+}
+
+func (a *App) handlers(reg prometheus.Registerer, key []byte) front.Handlers {
+	limits := a.config.Git.limits()
+	git := githttp.New(githttp.Options{
+		Gitalys: a.gitalys, Limits: limits, TempDir: a.config.Git.TempDir,
+		Metrics: githttp.NewMetrics(reg), Log: a.log,
+	})
+	auth := preauth.New(preauth.Options{
+		API: a.api, Secret: key, Metrics: preauth.NewMetrics(reg), Log: a.log, Now: time.Now,
+	})
+	backend := proxy.New(proxy.Options{
+		API: a.api, BodyLimit: a.config.ProxyBodyLimit, Log: a.log, Now: time.Now,
+	})
+	return front.Handlers{
+		InfoRefs:    auth.Then("", git.InfoRefs),
+		UploadPack:  git.Inflate(limits.UploadPackBody, auth.Then("", git.UploadPack)),
+		ReceivePack: git.Inflate(limits.InflatedPush, auth.Then("", git.ReceivePack)),
+		Health:      proxy.Health(backend),
+		Proxy:       backend,
+	}
+}
+
+func (g Git) limits() githttp.Limits {
+	return githttp.Limits{
+		UploadPackBody:    g.UploadPackBodyLimit,
+		UploadPackTime:    g.UploadPackBodyTimeout.D(),
+		InflatedPush:      g.InflatedPushLimit,
+		InflateRatio:      g.InflateRatio,
+		HeldAnswer:        g.HeldAnswerLimit,
+		DrainAfterFailure: g.DrainTimeout.D(),
+	}
+}
+
+func (a *App) listen(ctx context.Context) (err error) {
+	c := a.config
+	public := append([]Listener{{c.ListenNetwork, c.ListenAddr}}, c.Listeners...)
+	if a.public, err = listenAll(ctx, public); err != nil {
+		return err
+	}
+	if c.Internal != (Listener{}) {
+		if a.internal, err = c.Internal.listen(ctx); err != nil {
+			return fmt.Errorf("internal_listener: %w", err)
+		}
+	}
+	if c.PrometheusListenAddr != "" {
+		if a.metrics, err = netx.Listen(c.PrometheusListenAddr); err != nil {
+			return fmt.Errorf("prometheus_listen_addr: %w", err)
+		}
+	}
+	return nil
+}
+
+// Addr returns the address of the first public listener.
+func (a *App) Addr() net.Addr { return a.public[0].Addr() }

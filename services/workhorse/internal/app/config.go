@@ -1,0 +1,178 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"gitsplit/kit/config"
+	"gitsplit/kit/netx"
+	"gitsplit/services/workhorse/internal/api"
+	"gitsplit/services/workhorse/internal/header"
+)
+
+// Config is every setting of workhorse. Keys that GitLab has carry GitLab's
+// names; what GitLab has as flags only (wire/workhorse.md §1.1) can stand in the
+// file and the environment too. Flags win over the environment, and that over the
+// file.
+type Config struct {
+	// Listeners. Listen is the one of the flags, Listeners are additional ones;
+	// all of them are public. Internal is for gitlab-shell and gitaly, and alone
+	// serves /api/v4/internal/*; it is off without an address.
+	ListenNetwork string     `toml:"listen_network"`
+	ListenAddr    string     `toml:"listen_addr"`
+	Listeners     []Listener `toml:"listeners"`
+	Internal      Listener   `toml:"internal_listener"`
+	// PrometheusListenAddr serves /metrics, /-/liveness and /-/readiness of this
+	// process: host:port or unix:/path. "" is off.
+	PrometheusListenAddr string `toml:"prometheus_listen_addr"`
+
+	// rails-api: a URL, whose path is the relative URL root, and optionally the
+	// Unix socket that replaces its host and port.
+	AuthBackend string `toml:"auth_backend"`
+	AuthSocket  string `toml:"auth_socket"`
+	// SecretPath is the file of the secret shared with rails-api: 32 bytes in base64.
+	SecretPath string `toml:"secret_path"`
+	// ProxyHeadersTimeout is how long rails-api may take to begin an answer.
+	ProxyHeadersTimeout config.Duration `toml:"proxy_headers_timeout"`
+	// ProxyBodyLimit is how many bytes of a request body may travel to rails-api.
+	ProxyBodyLimit int64 `toml:"proxy_body_limit"`
+
+	// ShutdownTimeout is how long requests may go on after the signal to stop.
+	ShutdownTimeout config.Duration `toml:"shutdown_timeout"`
+	// Proxies whose X-Forwarded-* headers are believed, and peers whose
+	// X-Request-Id is, if PropagateCorrelationID is on (an empty list is everyone).
+	TrustedCIDRs           []string `toml:"trusted_cidrs_for_x_forwarded_for"`
+	PropagationCIDRs       []string `toml:"trusted_cidrs_for_propagation"`
+	PropagateCorrelationID bool     `toml:"propagate_correlation_id"`
+
+	// A client that moves no byte for this long, while workhorse waits for it,
+	// is cut off.
+	ClientReadTimeout  config.Duration `toml:"client_read_timeout"`
+	ClientWriteTimeout config.Duration `toml:"client_write_timeout"`
+
+	Git      Git    `toml:"git"`
+	LogLevel string `toml:"log_level"`
+}
+
+// Listener is one listening address.
+type Listener struct {
+	Network string `toml:"network"` // tcp, tcp4, tcp6 or unix
+	Addr    string `toml:"addr"`
+}
+
+// Git bounds what a Git request may cost. A size of 0 is no limit.
+type Git struct {
+	UploadPackBodyLimit   int64           `toml:"upload_pack_body_limit"`   // bytes of a fetch request, inflated
+	UploadPackBodyTimeout config.Duration `toml:"upload_pack_body_timeout"` // for reading a fetch request
+	InflatedPushLimit     int64           `toml:"inflated_push_limit"`      // bytes of a compressed push, inflated
+	InflateRatio          int64           `toml:"inflate_ratio"`            // inflated bytes per compressed byte
+	HeldAnswerLimit       int64           `toml:"held_answer_limit"`        // bytes that wait for a push to be read
+	DrainTimeout          config.Duration `toml:"drain_timeout"`            // for reading a push that gitaly has ended
+	TempDir               string          `toml:"temp_dir"`                 // for answers that wait; "" is the system's
+}
+
+const (
+	mebi = 1 << 20
+	gibi = 1 << 30
+)
+
+// Defaults returns the settings of an empty configuration.
+func Defaults() Config {
+	return Config{
+		ListenNetwork:       "tcp",
+		ListenAddr:          "localhost:8181",
+		AuthBackend:         "http://localhost:8080",
+		SecretPath:          "./.gitlab_workhorse_secret",
+		ProxyHeadersTimeout: config.Duration(5 * time.Minute),
+		ProxyBodyLimit:      100 * mebi,
+		ShutdownTimeout:     config.Duration(10 * time.Second),
+		ClientReadTimeout:   config.Duration(time.Minute),
+		ClientWriteTimeout:  config.Duration(5 * time.Minute),
+		Git: Git{
+			UploadPackBodyLimit:   100 * mebi,
+			UploadPackBodyTimeout: config.Duration(10 * time.Minute),
+			InflatedPushLimit:     5 * gibi,
+			InflateRatio:          100,
+			HeldAnswerLimit:       256 * mebi,
+			DrainTimeout:          config.Duration(time.Minute),
+		},
+		LogLevel: "info",
+	}
+}
+
+// Validate reports every fault with its key.
+func (c *Config) Validate() error {
+	var faults []error
+	fault := func(key string, err error) {
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", key, err))
+		}
+	}
+	fault("listen_addr", Listener{c.ListenNetwork, c.ListenAddr}.validate())
+	for i, l := range c.Listeners {
+		fault(fmt.Sprintf("listeners[%d]", i), l.validate())
+	}
+	if c.Internal != (Listener{}) {
+		fault("internal_listener", c.Internal.validate())
+	}
+	if c.PrometheusListenAddr != "" {
+		_, _, err := netx.Split(c.PrometheusListenAddr)
+		fault("prometheus_listen_addr", err)
+	}
+	_, err := api.New(api.Options{Backend: c.AuthBackend, Socket: c.AuthSocket})
+	fault("auth_backend, auth_socket", err)
+	if c.SecretPath == "" {
+		fault("secret_path", errors.New("is empty"))
+	}
+	_, err = header.ParseCIDRs(c.TrustedCIDRs)
+	fault("trusted_cidrs_for_x_forwarded_for", err)
+	_, err = header.ParseCIDRs(c.PropagationCIDRs)
+	fault("trusted_cidrs_for_propagation", err)
+	return errors.Join(append(faults, c.validateBounds()...)...)
+}
+
+// validateBounds checks times and sizes.
+func (c *Config) validateBounds() []error {
+	var faults []error
+	for key, d := range map[string]config.Duration{
+		"proxy_headers_timeout": c.ProxyHeadersTimeout, "shutdown_timeout": c.ShutdownTimeout,
+		"client_read_timeout": c.ClientReadTimeout, "client_write_timeout": c.ClientWriteTimeout,
+		"git.upload_pack_body_timeout": c.Git.UploadPackBodyTimeout, "git.drain_timeout": c.Git.DrainTimeout,
+	} {
+		if d <= 0 {
+			faults = append(faults, fmt.Errorf("%s: %v is not a positive duration", key, d))
+		}
+	}
+	for key, n := range map[string]int64{
+		"proxy_body_limit": c.ProxyBodyLimit, "git.upload_pack_body_limit": c.Git.UploadPackBodyLimit,
+		"git.inflated_push_limit": c.Git.InflatedPushLimit, "git.inflate_ratio": c.Git.InflateRatio,
+		"git.held_answer_limit": c.Git.HeldAnswerLimit,
+	} {
+		if n < 0 {
+			faults = append(faults, fmt.Errorf("%s: %d is negative", key, n))
+		}
+	}
+	switch strings.ToLower(c.LogLevel) {
+	case "", "debug", "info", "warn", "error":
+	default:
+		faults = append(faults, fmt.Errorf("log_level: %q: want debug, info, warn or error", c.LogLevel))
+	}
+	return faults
+}
+
+func (l Listener) validate() error {
+	switch l.Network {
+	case "unix":
+		_, _, err := netx.Split("unix:" + l.Addr)
+		return err
+	case "tcp", "tcp4", "tcp6":
+		if _, _, err := net.SplitHostPort(l.Addr); err != nil {
+			return fmt.Errorf("address %q: want host:port", l.Addr)
+		}
+		return nil
+	}
+	return fmt.Errorf("network %q: want tcp, tcp4, tcp6 or unix", l.Network)
+}

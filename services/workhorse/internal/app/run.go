@@ -1,0 +1,84 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+
+	"gitsplit/kit/lifecycle"
+	"gitsplit/kit/netx"
+)
+
+// Run serves until ctx ends, then lets requests end for the shutdown timeout, and
+// frees everything. It may be called once.
+func (a *App) Run(ctx context.Context) error {
+	var parts []lifecycle.Part
+	if a.metrics != nil {
+		srv := netx.HTTPServer(a.probes.Handler(), a.log)
+		parts = append(parts, lifecycle.HTTP("metrics", srv, a.metrics, 0))
+	}
+	parts = append(parts, a.probing())
+	grace := a.config.ShutdownTimeout.D()
+	if a.internal != nil {
+		parts = append(parts, lifecycle.HTTP("internal", a.server(a.internalDoor), a.internal, grace))
+	}
+	for i, ln := range a.public {
+		parts = append(parts, lifecycle.HTTP(fmt.Sprintf("public %d", i), a.server(a.publicDoor), ln, grace))
+	}
+	parts = append(parts, a.announcing())
+	a.log.InfoContext(ctx, "starting")
+	err := lifecycle.Run(ctx, a.log, parts...)
+	a.log.InfoContext(context.WithoutCancel(ctx), "stopped")
+	return errors.Join(err, a.close())
+}
+
+func (a *App) server(h http.Handler) *http.Server {
+	srv := netx.HTTPServer(h, a.log)
+	srv.DisableGeneralOptionsHandler = true // the front answers "*"
+	return srv
+}
+
+// probing checks dependencies in the background, until the last request is done.
+func (a *App) probing() lifecycle.Part {
+	return lifecycle.Part{Name: "probes", Run: func(ctx context.Context, ready func()) error {
+		ready()
+		if err := a.probes.RunUntilReady(ctx); err != nil {
+			return nil //nolint:nilerr // the process stops before rails-api was there
+		}
+		a.probes.Run(ctx)
+		return nil
+	}}
+}
+
+// announcing is the last to start and so the first to stop: readiness ends before
+// the listeners close.
+func (a *App) announcing() lifecycle.Part {
+	return lifecycle.Part{Name: "readiness", Run: func(ctx context.Context, ready func()) error {
+		ready()
+		<-ctx.Done()
+		a.probes.Stop()
+		return nil
+	}}
+}
+
+// close frees what New opened; closing twice is harmless.
+func (a *App) close() error {
+	if a.api != nil {
+		a.api.Close()
+	}
+	var faults []error
+	if a.gitalys != nil {
+		faults = append(faults, a.gitalys.Close())
+	}
+	for _, ln := range append([]net.Listener{a.internal, a.metrics}, a.public...) {
+		if ln == nil {
+			continue
+		}
+		if err := ln.Close(); !errors.Is(err, net.ErrClosed) {
+			faults = append(faults, err)
+		}
+	}
+	return errors.Join(faults...)
+}

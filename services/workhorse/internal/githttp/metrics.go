@@ -1,0 +1,98 @@
+package githttp
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics of Git requests (wire/workhorse.md §1.5).
+type Metrics struct {
+	active   prometheus.Gauge
+	requests *prometheus.CounterVec
+	bytes    *prometheus.CounterVec
+}
+
+// NewMetrics registers the metrics.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	labels := []string{"method", "code", "service", "agent"}
+	m := &Metrics{
+		active: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gitlab_workhorse_git_http_sessions_active",
+			Help: "Git requests being served.",
+		}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gitlab_workhorse_git_http_requests",
+			Help: "Git requests served.",
+		}, labels),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gitlab_workhorse_git_http_bytes",
+			Help: "Bytes of Git requests, by direction.",
+		}, append(labels, "direction")),
+	}
+	reg.MustRegister(m.active, m.requests, m.bytes)
+	return m
+}
+
+// session counts one Git request: the writer it returns must be used, and done
+// called at the end.
+func (m *Metrics) session(w http.ResponseWriter, r *http.Request, service string) (_ http.ResponseWriter, done func()) {
+	m.active.Inc()
+	in := &countedBody{ReadCloser: r.Body}
+	r.Body = in
+	out := &countedWriter{ResponseWriter: w, status: http.StatusOK}
+	return out, func() {
+		m.active.Dec()
+		labels := []string{r.Method, strconv.Itoa(out.status), service, agent(r)}
+		m.requests.WithLabelValues(labels...).Inc()
+		m.bytes.WithLabelValues(append(labels, "in")...).Add(float64(in.n.Load()))
+		m.bytes.WithLabelValues(append(labels, "out")...).Add(float64(out.n))
+	}
+}
+
+// agent sorts requests by who makes them.
+func agent(r *http.Request) string {
+	user, _, ok := r.BasicAuth()
+	switch {
+	case !ok && r.Header.Get("Authorization") == "":
+		return "anonymous"
+	case strings.EqualFold(user, "gitlab-ci-token"):
+		return "gitlab-ci"
+	}
+	return "logged"
+}
+
+type countedBody struct {
+	io.ReadCloser
+	n atomic.Int64
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.n.Add(int64(n))
+	return n, err
+}
+
+type countedWriter struct {
+	http.ResponseWriter
+	status int
+	n      int64
+}
+
+func (w *countedWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *countedWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	w.n += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,74 @@
+package githttp
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"gitsplit/kit/correlation"
+	"gitsplit/kit/gitalyclient"
+	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/workhorse/internal/preauth"
+)
+
+// UploadPack answers POST git-upload-pack. The relay copies the whole request to
+// gitaly before it reads the answer, so the answer cannot come too early.
+func (s *Service) UploadPack(w http.ResponseWriter, r *http.Request, a *preauth.Answer) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	w, done := s.Metrics.session(w, r, uploadPack)
+	defer done()
+	limit(r, s.Limits.UploadPackBody)
+	body := &requestBody{src: r.Body, atEnd: func() {}, onBreak: cancel}
+	if s.Limits.UploadPackTime > 0 {
+		body.deadline = time.Now().Add(s.Limits.UploadPackTime)
+	}
+	out := newAnswer(w, "application/x-git-upload-pack-result")
+	if err := s.uploadPack(ctx, r, a, body, out); err != nil {
+		body.drain(s.Limits.DrainAfterFailure)
+		s.postFailed(r, uploadPack, out, errors.Join(err, body.failure()))
+	}
+	if !out.begun { // an empty answer is a good one: a fetch that needs nothing
+		out.begin()
+	}
+}
+
+func (s *Service) uploadPack(ctx context.Context, r *http.Request, a *preauth.Answer, body io.Reader, out io.Writer) error {
+	ctx, conn, err := s.conn(ctx, a)
+	if err != nil {
+		return err
+	}
+	return gitalyclient.PostUploadPack(ctx, conn, &gitalypb.PostUploadPackWithSidechannelRequest{
+		Repository:       repository(a.Repository),
+		GitConfigOptions: fetchOptions(a),
+		GitProtocol:      protocol(r),
+	}, body, out)
+}
+
+// postFailed answers for a pack request that failed, as far as the answer has not
+// begun: load in the words of the Git protocol, a broken request by its status,
+// all else 500 without body (wire/workhorse.md §3.3).
+func (s *Service) postFailed(r *http.Request, service string, out *answer, err error) {
+	s.logFailure(r.Context(), service, err)
+	if out.begun {
+		return
+	}
+	if overloaded(err) {
+		busy := busyFetch
+		if service == receivePack {
+			busy = busyPush
+		}
+		if err := busy(out, correlation.ID(r.Context())); err != nil {
+			s.logFailure(r.Context(), service, err)
+		}
+		return
+	}
+	if status := bodyFailure(err); status != 0 {
+		out.w.Header().Set("Connection", "close")
+		out.fail(status, http.StatusText(status))
+		return
+	}
+	out.fail(http.StatusInternalServerError, "")
+}

@@ -1,0 +1,113 @@
+// Package proxy passes requests to rails-api and its answers back, streaming both
+// ways: nothing is buffered whole, and an abort on either side ends the other.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"strconv"
+	"strings"
+	"time"
+
+	"gitsplit/kit/correlation"
+	"gitsplit/kit/logging"
+	"gitsplit/services/workhorse/internal/api"
+	"gitsplit/services/workhorse/internal/header"
+)
+
+// Options of a proxy.
+type Options struct {
+	API       *api.Client
+	BodyLimit int64 // bytes of a request body that may travel to rails-api; 0 is no limit
+	Log       *slog.Logger
+	Now       func() time.Time
+}
+
+// Proxy passes requests to rails-api. It expects sanitized headers.
+type Proxy struct {
+	Options
+	reverse *httputil.ReverseProxy
+}
+
+// New returns a proxy.
+func New(o Options) *Proxy {
+	p := &Proxy{Options: o}
+	p.reverse = &httputil.ReverseProxy{
+		Rewrite:        p.rewrite,
+		Transport:      o.API.Transport(),
+		FlushInterval:  -1, // each piece at once
+		ModifyResponse: p.response,
+		ErrorHandler:   p.failed,
+		ErrorLog:       slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	}
+	return p
+}
+
+// ServeHTTP passes the request on.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if p.BodyLimit > 0 && r.ContentLength > p.BodyLimit {
+		tooLarge(w)
+		return
+	}
+	w.Header().Del("X-Accel-Buffering")
+	body := &clientBody{}
+	if r.Body != nil && r.ContentLength != 0 {
+		body.ReadCloser = r.Body
+		if p.BodyLimit > 0 {
+			body.ReadCloser = http.MaxBytesReader(w, r.Body, p.BodyLimit)
+		}
+		r.Body = body
+	}
+	p.reverse.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), bodyKey{}, body)))
+}
+
+func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
+	p.API.Address(pr.Out)
+	pr.Out.Header.Set("Gitlab-Workhorse-Proxy-Start", strconv.FormatInt(p.Now().UnixNano(), 10))
+	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+		pr.Out.Header[name] = pr.In.Header[name] // dropped from Out; the front has set them
+	}
+}
+
+// response keeps to ourselves what rails-api says to workhorse.
+func (p *Proxy) response(res *http.Response) error {
+	header.RemoveControl(res.Header)
+	res.Header.Del(correlation.Header) // the front has set it
+	if strings.Contains(strings.ToLower(res.Header.Get("Content-Type")), api.MediaType) {
+		return errInternalAnswer
+	}
+	return nil
+}
+
+var errInternalAnswer = errors.New("rails-api answered a proxied request with the internal media type")
+
+// failed answers for a rails-api that did not (wire/workhorse.md §9.1).
+func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
+	ctx := r.Context()
+	body, _ := ctx.Value(bodyKey{}).(*clientBody)
+	_, overLimit := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case overLimit:
+		tooLarge(w)
+	case ctx.Err() != nil: // the client left; the status is for the log
+		w.WriteHeader(499)
+	case errors.Is(err, errInternalAnswer):
+		p.Log.ErrorContext(ctx, "proxy", slog.Any(logging.KeyError, err))
+		http.Error(w, "Internal Server Error", http.StatusInternalServerError)
+	case body != nil && body.failed():
+		p.Log.InfoContext(ctx, "broken request body", slog.Any(logging.KeyError, err))
+		w.Header().Set("Connection", "close")
+		http.Error(w, "Bad Request", http.StatusBadRequest)
+	default:
+		p.Log.ErrorContext(ctx, "rails-api did not answer", slog.Any(logging.KeyError, err))
+		api.NotResponding(w)
+	}
+}
+
+func tooLarge(w http.ResponseWriter) {
+	w.Header().Set("Connection", "close")
+	http.Error(w, "Request Entity Too Large", http.StatusRequestEntityTooLarge)
+}
