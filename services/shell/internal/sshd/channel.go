@@ -48,7 +48,8 @@ func (c *connection) openSession(_ *ssh.Server, conn *gossh.ServerConn, newChann
 		c.cut()
 		return
 	}
-	if !c.takeSession() {
+	first, ok := c.takeSession()
+	if !ok {
 		c.srv.deps.Metrics.limited.Inc()
 		c.reject(newChannel, gossh.ResourceShortage, "too many concurrent sessions")
 		return
@@ -60,18 +61,22 @@ func (c *connection) openSession(_ *ssh.Server, conn *gossh.ServerConn, newChann
 	}
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
-	ch := &sessionChannel{conn: c, channel: channel, key: key, opened: time.Now(), done: make(chan struct{})}
+	ch := &sessionChannel{
+		conn: c, channel: channel, key: key, first: first, opened: time.Now(), done: make(chan struct{}),
+	}
 	ch.serve(ctx, cancel, requests)
 }
 
-func (c *connection) takeSession() bool {
+// takeSession takes one of the connection's places; first is true only once.
+func (c *connection) takeSession() (first, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.sessions >= c.srv.opts.MaxSessions {
-		return false
+		return false, false
 	}
 	c.sessions++
-	return true
+	first, c.used = !c.used, true
+	return first, true
 }
 
 func (c *connection) leaveSession() {

@@ -32,6 +32,7 @@ type connection struct {
 	mu       sync.Mutex
 	closing  bool
 	sessions int
+	used     bool           // there has been a session
 	owned    sync.WaitGroup // sessions and keep-alive
 }
 

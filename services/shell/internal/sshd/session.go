@@ -25,6 +25,7 @@ type sessionChannel struct {
 	conn    *connection
 	channel gossh.Channel
 	key     int64
+	first   bool // of its connection
 	opened  time.Time
 
 	envRequests int
@@ -112,21 +113,27 @@ func (s *sessionChannel) run(ctx context.Context) {
 	if err != nil {
 		s.conn.srv.deps.Log.WarnContext(ctx, "session error", slog.Any(logging.KeyError, err))
 	}
-	s.logAccess(ctx, established, append(facts(),
+	s.logAccess(ctx, append(facts(),
 		slog.Int(logging.KeyExitStatus, exit),
 		slog.Int64(logging.KeyBytesIn, in.n.Load()),
 		slog.Int64(logging.KeyBytesOut, out.n.Load()+notices.n.Load())))
 	s.exit(exit)
 }
 
-// logAccess writes the session's line with what the connection knows.
-func (s *sessionChannel) logAccess(ctx context.Context, started time.Time, attrs []slog.Attr) {
-	l := &s.conn.login
+// logAccess writes the session's line with what the connection knows. The first
+// session's line begins with the connection and has the phases of the login.
+func (s *sessionChannel) logAccess(ctx context.Context, attrs []slog.Attr) {
+	started := s.opened
+	if s.first {
+		started = s.conn.started
+		l := &s.conn.login
+		attrs = append(attrs,
+			slog.Float64("handshake_ms", logging.Milliseconds(l.took-l.keyLookups)),
+			slog.Float64("key_ms", logging.Milliseconds(l.keyLookups)))
+	}
 	logging.Access(ctx, s.conn.srv.deps.Log, started, append(attrs,
 		slog.String("key_id", strconv.FormatInt(s.key, 10)),
-		slog.String(logging.KeyRemoteAddr, s.conn.remote()),
-		slog.Float64("handshake_ms", logging.Milliseconds(l.took-l.keyLookups)),
-		slog.Float64("key_ms", logging.Milliseconds(l.keyLookups)))...)
+		slog.String(logging.KeyRemoteAddr, s.conn.remote()))...)
 }
 
 // exit tells the client how the command ended; it fails when the client is gone.

@@ -126,6 +126,22 @@ func TestServer_exitStatus(t *testing.T) {
 	}
 }
 
+// The login belongs to the first session of a connection.
+func TestServer_phasesOfTheLoginOnce(t *testing.T) {
+	t.Parallel()
+	s := start(t, runnerFunc(whoami), nil)
+	client := s.dial(t)
+	for range 2 {
+		if _, err := newSession(t, client).Output("x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log := s.log.String()
+	if n, m := strings.Count(log, `"msg":"access"`), strings.Count(log, `"handshake_ms"`); n != 2 || m != 1 {
+		t.Errorf("%d access lines, %d with the handshake; want 2 and 1", n, m)
+	}
+}
+
 func accessLine(t *testing.T, log string) map[string]any {
 	t.Helper()
 	for l := range strings.Lines(log) {
