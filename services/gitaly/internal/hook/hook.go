@@ -188,11 +188,11 @@ func (c Call) quarantine() (object string, alternates []string, err error) {
 }
 
 func (c Call) objectDirs() (object string, alternates []string) {
-	object = c.env("GIT_OBJECT_DIRECTORY")
+	object = c.Getenv("GIT_OBJECT_DIRECTORY")
 	if object != "" && !filepath.IsAbs(object) {
 		object = filepath.Join(c.Repo.Dir, object)
 	}
-	for _, a := range strings.FieldsFunc(c.env("GIT_ALTERNATE_OBJECT_DIRECTORIES"), func(r rune) bool { return r == ':' }) {
+	for _, a := range strings.FieldsFunc(c.Getenv("GIT_ALTERNATE_OBJECT_DIRECTORIES"), func(r rune) bool { return r == ':' }) {
 		if !filepath.IsAbs(a) {
 			a = filepath.Join(c.Repo.Dir, a)
 		}
@@ -201,8 +201,8 @@ func (c Call) objectDirs() (object string, alternates []string) {
 	return object, alternates
 }
 
-// env looks a variable of the hook up; the last entry wins.
-func (c Call) env(key string) string {
+// Getenv looks a variable of the hook up; the last entry wins.
+func (c Call) Getenv(key string) string {
 	for i := len(c.Env) - 1; i >= 0; i-- {
 		if v, ok := strings.CutPrefix(c.Env[i], key+"="); ok {
 			return v

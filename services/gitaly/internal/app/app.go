@@ -1,0 +1,186 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gitsplit/kit/internalapi"
+	"gitsplit/kit/lifecycle"
+	"gitsplit/kit/probe"
+	"gitsplit/services/gitaly/internal/api"
+	"gitsplit/services/gitaly/internal/gitcmd"
+	"gitsplit/services/gitaly/internal/hook"
+	"gitsplit/services/gitaly/internal/leftover"
+	"gitsplit/services/gitaly/internal/monitor"
+	"gitsplit/services/gitaly/internal/pack"
+	"gitsplit/services/gitaly/internal/rpc"
+	"gitsplit/services/gitaly/internal/rundir"
+	"gitsplit/services/gitaly/internal/storage"
+)
+
+// Version is what this server says it is.
+const Version = "0.1.0"
+
+// finishTimeout bounds what an accepted push may take after its client left.
+const finishTimeout = 30 * time.Second
+
+// App is a gitaly that is ready to run.
+type App struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *monitor.Metrics
+	probes  *probe.Set
+	locator *storage.Locator
+	guard   *leftover.Guard
+	deps    *rpc.Deps
+	run     *rundir.Dir
+	token   string // of the internal socket
+	parts   []lifecycle.Part
+	closers []func() error // in the order of opening
+}
+
+// New opens everything that gitaly needs, in order, and closes what it opened when
+// a later step fails. cfg must be valid. Run or Close must follow.
+func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *App, err error) {
+	reg := prometheus.NewRegistry()
+	a := &App{cfg: cfg, log: log, metrics: monitor.New(reg), probes: probe.New(reg), token: rand.Text() + rand.Text()}
+	a.guard = leftover.NewGuard(log, time.Now)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	if err := a.openStorages(); err != nil {
+		return nil, err
+	}
+	if err := a.openRunDir(); err != nil {
+		return nil, err
+	}
+	if err := a.wire(ctx); err != nil {
+		return nil, err
+	}
+	return a, a.listen()
+}
+
+func (a *App) openStorages() error {
+	var storages []*storage.Storage
+	for _, s := range a.cfg.Storages {
+		st, err := storage.Open(s.Name, s.Path)
+		if err != nil {
+			return err
+		}
+		a.closers = append(a.closers, st.Close)
+		storages = append(storages, st)
+		a.probes.Add("storage "+st.Name, func(context.Context) error {
+			_, _, err := st.Disk()
+			return err
+		})
+	}
+	a.locator = storage.NewLocator(storages...)
+	return nil
+}
+
+func (a *App) openRunDir() error {
+	bin := a.cfg.BinDir
+	if bin == "" {
+		exe, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find own program: %w", err)
+		}
+		bin = filepath.Dir(exe)
+	}
+	run, err := rundir.Open(a.cfg.RuntimeDir, filepath.Join(bin, "gitaly-hooks"), a.log)
+	if err != nil {
+		return err
+	}
+	a.run = run
+	a.closers = append(a.closers, run.Close)
+	return nil
+}
+
+// wire makes the domain and the handlers' dependencies.
+func (a *App) wire(ctx context.Context) error {
+	path := os.Getenv("PATH")
+	git, err := gitcmd.New(ctx, gitcmd.Options{
+		Path: a.cfg.Git.BinPath, SearchPath: path, Home: a.run.Home(), PackThreads: gitcmd.DefaultPackThreads(),
+		Admin: a.cfg.gitConfig(), Guard: a.guard, Observer: a.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	client, err := a.apiClient()
+	if err != nil {
+		return err
+	}
+	a.deps = &rpc.Deps{
+		Locator: a.locator, Git: git, Protocols: a.metrics, Log: a.log, Version: Version, Now: time.Now, Ready: a.ready,
+		Hooks: hook.New(hook.Options{
+			API: client, CustomDir: a.cfg.Hooks.CustomHooksDir, GitBinDir: git.BinDir(), SearchPath: path, Home: a.run.Home(), Log: a.log,
+		}),
+		Packs: pack.New(pack.Options{
+			Git: git, Log: a.log, FinishTimeout: finishTimeout,
+			Hooks:                    pack.HookSetup{Dir: a.run.Hooks(), RuntimeDir: a.run.Path, Socket: a.run.Socket(), Token: a.token},
+			UploadPackNegotiation:    a.cfg.Timeout.UploadPackNegotiation.D(),
+			UploadArchiveNegotiation: a.cfg.Timeout.UploadArchiveNegotiation.D(),
+		}),
+	}
+	return nil
+}
+
+func (a *App) apiClient() (*api.Client, error) {
+	secret, err := a.cfg.gitlabSecret()
+	if err != nil {
+		return nil, err
+	}
+	timeout := a.cfg.GitLab.HTTPSettings.ReadTimeout.D()
+	client, err := internalapi.New(internalapi.Config{
+		URL: a.cfg.GitLab.URL, RelativeURLRoot: a.cfg.GitLab.RelativeURLRoot, Secret: []byte(secret),
+		UserAgent: "gitaly/" + Version, Timeout: timeout, RequireJSON: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("gitlab.url: %w", err)
+	}
+	a.closers = append(a.closers, func() error {
+		client.Close()
+		return nil
+	})
+	return api.New(client, timeout, a.metrics), nil
+}
+
+// ready is the outcome of the checks for ReadinessCheck: unlike the probe it
+// writes to each storage.
+func (a *App) ready(context.Context) map[string]error {
+	failed := map[string]error{}
+	for _, st := range a.locator.Storages() {
+		if err := st.Writable(); err != nil {
+			failed["storage "+st.Name] = err
+		}
+	}
+	return failed
+}
+
+// Run serves until ctx ends, drains, and closes everything.
+func (a *App) Run(ctx context.Context) error {
+	a.log.InfoContext(ctx, "gitaly starts", slog.String("version", Version), slog.String("git_version", a.deps.Git.Version().String()),
+		slog.String("runtime_dir", a.run.Path), slog.Int("storages", len(a.cfg.Storages)))
+	err := lifecycle.Run(ctx, a.log, a.parts...)
+	return errors.Join(err, a.Close())
+}
+
+// Close lets go of everything; Run does it itself.
+func (a *App) Close() error {
+	var faults []error
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		faults = append(faults, a.closers[i]())
+	}
+	a.closers = nil
+	return errors.Join(faults...)
+}

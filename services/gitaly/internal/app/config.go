@@ -1,0 +1,240 @@
+// Package app puts gitaly together: configuration, wiring by hand, start and stop.
+package app
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"gitsplit/kit/config"
+	"gitsplit/kit/netx"
+	"gitsplit/kit/secret"
+	"gitsplit/services/gitaly/internal/gitcmd"
+)
+
+// Config is gitaly.toml, with GitLab's names. Environment variables override it:
+// GITALY_SOCKET_PATH for socket_path, GITALY_GITLAB_URL for url in [gitlab].
+type Config struct {
+	// SocketPath is the external Unix socket; with or without "unix:".
+	SocketPath string `toml:"socket_path"`
+	// ListenAddr is an external TCP address, host:port. It needs [auth].
+	ListenAddr string `toml:"listen_addr"`
+	// PrometheusListenAddr serves metrics and probes.
+	PrometheusListenAddr string `toml:"prometheus_listen_addr"`
+	// BinDir holds gitaly-hooks; by default the directory of gitaly itself.
+	BinDir string `toml:"bin_dir"`
+	// RuntimeDir holds sockets and hook links; keep it short. By default a new
+	// directory below the system's temporary one.
+	RuntimeDir string `toml:"runtime_dir"`
+	// GracefulRestartTimeout bounds the drain of RPCs in flight at a stop.
+	GracefulRestartTimeout config.Duration `toml:"graceful_restart_timeout"`
+
+	Storages []Storage `toml:"storage"`
+	Auth     Auth      `toml:"auth"`
+	GitLab   GitLab    `toml:"gitlab"`
+	Git      Git       `toml:"git"`
+	Hooks    Hooks     `toml:"hooks"`
+	Logging  Logging   `toml:"logging"`
+	Timeout  Timeout   `toml:"timeout"`
+}
+
+// Storage is one [[storage]].
+type Storage struct {
+	Name string `toml:"name"`
+	Path string `toml:"path"` // an existing directory, empty or a storage already
+}
+
+// Auth is [auth]: the secret that callers prove to know.
+type Auth struct {
+	Token         string `toml:"token"`
+	TokenFile     string `toml:"token_file"` // mode 0600 or 0400
+	Transitioning bool   `toml:"transitioning"`
+}
+
+// GitLab is [gitlab]: the internal API.
+type GitLab struct {
+	URL             string       `toml:"url"` // http://, https:// or http+unix://<percent-encoded path>
+	RelativeURLRoot string       `toml:"relative_url_root"`
+	Secret          string       `toml:"secret"`
+	SecretFile      string       `toml:"secret_file"`
+	HTTPSettings    HTTPSettings `toml:"http-settings"`
+}
+
+// HTTPSettings is [gitlab.http-settings].
+type HTTPSettings struct {
+	// ReadTimeout bounds each call; a push waits no longer for its permission.
+	ReadTimeout config.Duration `toml:"read_timeout"`
+}
+
+// Git is [git].
+type Git struct {
+	BinPath string      `toml:"bin_path"` // by default the git in PATH
+	Config  []GitConfig `toml:"config"`   // wins over all settings but the safety ones
+}
+
+// GitConfig is one [[git.config]].
+type GitConfig struct {
+	Key   string `toml:"key"`
+	Value string `toml:"value"`
+}
+
+// Hooks is [hooks].
+type Hooks struct {
+	CustomHooksDir string `toml:"custom_hooks_dir"` // server-wide custom hooks
+}
+
+// Logging is [logging].
+type Logging struct {
+	Level  string `toml:"level"`
+	Format string `toml:"format"` // json, the only one
+}
+
+// Timeout is [timeout]: how long clients may take to come to the point.
+type Timeout struct {
+	UploadPackNegotiation    config.Duration `toml:"upload_pack_negotiation"`
+	UploadArchiveNegotiation config.Duration `toml:"upload_archive_negotiation"`
+}
+
+// DefaultConfig returns what holds without a file.
+func DefaultConfig() Config {
+	return Config{
+		GracefulRestartTimeout: config.Duration(10 * time.Second),
+		GitLab:                 GitLab{HTTPSettings: HTTPSettings{ReadTimeout: config.Duration(10 * time.Second)}},
+		Logging:                Logging{Level: "info", Format: "json"},
+		Timeout: Timeout{
+			UploadPackNegotiation:    config.Duration(10 * time.Minute),
+			UploadArchiveNegotiation: config.Duration(time.Minute),
+		},
+	}
+}
+
+// minSecret is the shortest secret that is accepted, in bytes.
+const minSecret = 32
+
+// Validate reports every fault with its key.
+func (c Config) Validate() error {
+	faults := append(c.listenFaults(), c.storageFaults()...)
+	add := func(key, format string, args ...any) {
+		faults = append(faults, fmt.Errorf(key+": "+format, args...))
+	}
+	for key, d := range map[string]config.Duration{
+		"graceful_restart_timeout": c.GracefulRestartTimeout, "gitlab.http-settings.read_timeout": c.GitLab.HTTPSettings.ReadTimeout,
+		"timeout.upload_pack_negotiation": c.Timeout.UploadPackNegotiation, "timeout.upload_archive_negotiation": c.Timeout.UploadArchiveNegotiation,
+	} {
+		if d <= 0 {
+			add(key, "%v is not a positive duration", d)
+		}
+	}
+	if c.GitLab.URL == "" {
+		add("gitlab.url", "the address of the internal API is missing")
+	}
+	if _, err := c.gitlabSecret(); err != nil {
+		add("gitlab.secret_file", "%w", err)
+	}
+	if _, err := c.authToken(); err != nil {
+		add("auth.token_file", "%w", err)
+	}
+	if f := c.Logging.Format; f != "" && f != "json" {
+		add("logging.format", "%q is not json", f)
+	}
+	for _, kv := range c.Git.Config {
+		if kv.Key == "" || strings.ContainsAny(kv.Key+kv.Value, "\x00\n") {
+			add("git.config", "%q is not a setting", kv.Key)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func (c Config) listenFaults() []error {
+	var faults []error
+	if c.SocketPath == "" && c.ListenAddr == "" {
+		faults = append(faults, errors.New("socket_path: set it, or listen_addr"))
+	}
+	for key, addr := range map[string]string{
+		"socket_path": c.socketAddr(), "listen_addr": c.ListenAddr, "prometheus_listen_addr": c.PrometheusListenAddr,
+	} {
+		if addr == "" {
+			continue
+		}
+		if _, _, err := netx.Split(addr); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", key, err))
+		}
+	}
+	if c.ListenAddr != "" && c.Auth.Token == "" && c.Auth.TokenFile == "" {
+		faults = append(faults, errors.New("listen_addr: a TCP listener needs auth.token_file"))
+	}
+	return faults
+}
+
+func (c Config) storageFaults() []error {
+	var faults []error
+	if len(c.Storages) == 0 {
+		faults = append(faults, errors.New("storage: none is configured"))
+	}
+	seen := map[string]bool{}
+	for _, s := range c.Storages {
+		switch info, err := os.Stat(s.Path); {
+		case s.Name == "":
+			faults = append(faults, errors.New("storage.name: missing"))
+		case seen[s.Name]:
+			faults = append(faults, fmt.Errorf("storage.name: %q is there twice", s.Name))
+		case !filepath.IsAbs(s.Path):
+			faults = append(faults, fmt.Errorf("storage.path: %q is not absolute", s.Path))
+		case err != nil || !info.IsDir():
+			faults = append(faults, fmt.Errorf("storage.path: %q is not a directory: create it, or mount its disk", s.Path))
+		}
+		seen[s.Name] = true
+	}
+	return faults
+}
+
+// socketAddr is the external socket in the form of netx, "" without one.
+func (c Config) socketAddr() string {
+	if c.SocketPath == "" || strings.HasPrefix(c.SocketPath, "unix:") {
+		return c.SocketPath
+	}
+	return "unix:" + c.SocketPath
+}
+
+func (c Config) gitlabSecret() (string, error) {
+	return oneSecret(c.GitLab.Secret, c.GitLab.SecretFile)
+}
+
+// authToken returns the token of the external listeners; "" switches
+// authentication off, which Validate allows on a Unix socket only.
+func (c Config) authToken() (string, error) {
+	if c.Auth.Token == "" && c.Auth.TokenFile == "" {
+		return "", nil
+	}
+	return oneSecret(c.Auth.Token, c.Auth.TokenFile)
+}
+
+// oneSecret returns a secret that is given directly or in a file. Both are fine if
+// they agree: GITALY_AUTH_TOKEN_FILE sets token and token_file alike.
+func oneSecret(value, file string) (string, error) {
+	if file == "" {
+		if len(value) < minSecret {
+			return "", fmt.Errorf("the secret is missing or shorter than %d bytes", minSecret)
+		}
+		return value, nil
+	}
+	raw, err := secret.Read(file, minSecret)
+	if err != nil {
+		return "", err
+	}
+	if value != "" && value != string(raw) {
+		return "", errors.New("given both directly and in a file")
+	}
+	return string(raw), nil
+}
+
+func (c Config) gitConfig() []gitcmd.Config {
+	out := make([]gitcmd.Config, 0, len(c.Git.Config))
+	for _, kv := range c.Git.Config {
+		out = append(out, gitcmd.Config{Key: kv.Key, Value: kv.Value})
+	}
+	return out
+}

@@ -1,0 +1,161 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+
+	"gitsplit/kit/backchannel"
+	"gitsplit/kit/gitalyauth"
+	"gitsplit/kit/grpcx"
+	"gitsplit/kit/lifecycle"
+	"gitsplit/kit/netx"
+	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/rpc"
+)
+
+// stopReserve is what a server's part keeps beyond its drain for cutting calls:
+// an accepted push may still finish.
+const stopReserve = finishTimeout + 5*time.Second
+
+// listen opens the listeners and lists the parts in the order of their start;
+// they stop in the opposite one, the internal socket after those that need it.
+func (a *App) listen() error {
+	internal, err := a.openListener("unix:" + a.run.Socket())
+	if err != nil {
+		return err
+	}
+	var external []net.Listener
+	for _, addr := range []string{a.cfg.socketAddr(), a.cfg.ListenAddr} {
+		if addr == "" {
+			continue
+		}
+		ln, err := a.openListener(addr)
+		if err != nil {
+			return err
+		}
+		external = append(external, ln)
+	}
+	if a.cfg.PrometheusListenAddr != "" {
+		ln, err := a.openListener(a.cfg.PrometheusListenAddr)
+		if err != nil {
+			return err
+		}
+		a.parts = append(a.parts, lifecycle.HTTP("probes", netx.HTTPServer(a.probes.Handler(), a.log), ln, time.Second))
+	}
+	token, err := a.cfg.authToken()
+	if err != nil {
+		return err
+	}
+	a.parts = append(a.parts, background("checks", a.probes.Run), background("leftovers", a.sweep),
+		a.part("internal socket", a.internalServer(), time.Second, internal),
+		a.part("gRPC", a.externalServer(token), a.cfg.GracefulRestartTimeout.D(), external...))
+	return nil
+}
+
+// openListener opens an address and remembers to close it; a server that ran has
+// closed it already.
+func (a *App) openListener(addr string) (net.Listener, error) {
+	ln, err := netx.Listen(addr)
+	if err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, func() error {
+		if err := ln.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	return ln, nil
+}
+
+// background is a part that works until ctx ends.
+func background(name string, work func(ctx context.Context)) lifecycle.Part {
+	return lifecycle.Part{Name: name, Run: func(ctx context.Context, ready func()) error {
+		ready()
+		work(ctx)
+		<-ctx.Done()
+		return nil
+	}}
+}
+
+// sweep looks once through all repositories for what dead processes left.
+func (a *App) sweep(ctx context.Context) {
+	for _, st := range a.locator.Storages() {
+		if err := a.guard.SweepAll(ctx, st.Path); err != nil && ctx.Err() == nil {
+			a.log.ErrorContext(ctx, "search for leftovers failed", slog.String("storage", st.Name), slog.Any("error", err))
+		}
+	}
+}
+
+// externalServer serves everything but the hooks.
+func (a *App) externalServer(token string) *grpc.Server {
+	srv := a.newServer(gitalyauth.Options{Token: token, Transitioning: a.cfg.Auth.Transitioning, Refused: a.metrics.Denied})
+	gitalypb.RegisterSSHServiceServer(srv, rpc.SSH{Deps: a.deps})
+	gitalypb.RegisterSmartHTTPServiceServer(srv, rpc.SmartHTTP{Deps: a.deps})
+	gitalypb.RegisterRepositoryServiceServer(srv, rpc.Repository{Deps: a.deps})
+	gitalypb.RegisterServerServiceServer(srv, rpc.Server{Deps: a.deps})
+	return srv
+}
+
+// internalServer serves the hooks. Its token is made anew at each start and known
+// to our own children only: who could call it could speak for any user.
+func (a *App) internalServer() *grpc.Server {
+	srv := a.newServer(gitalyauth.Options{Token: a.token, Refused: a.metrics.Denied})
+	gitalypb.RegisterHookServiceServer(srv, rpc.Hooks{Deps: a.deps})
+	return srv
+}
+
+// newServer has the interceptor chain: correlation id, access line and recovery
+// outermost, so that refused calls have them too; then metrics; then the token.
+func (a *App) newServer(auth gitalyauth.Options) *grpc.Server {
+	options := grpcx.ServerOptions(grpcx.Options{Log: a.log, ExposeInternal: true},
+		[]grpc.UnaryServerInterceptor{a.metrics.Unary, gitalyauth.UnaryInterceptor(auth)},
+		[]grpc.StreamServerInterceptor{a.metrics.Stream, gitalyauth.StreamInterceptor(auth)})
+	options = append(options,
+		grpc.Creds(backchannel.ServerCredentials(insecure.NewCredentials())),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 5 * time.Minute}),
+		grpc.WaitForHandlers(true))
+	srv := grpc.NewServer(options...)
+	return srv
+}
+
+// part serves srv on the listeners. At the end it drains for the grace period,
+// then cancels what is left and waits for the handlers, and so for their children.
+func (a *App) part(name string, srv *grpc.Server, grace time.Duration, listeners ...net.Listener) lifecycle.Part {
+	h := health.NewServer()
+	healthpb.RegisterHealthServer(srv, h)
+	run := func(ctx context.Context, ready func()) error {
+		var serving errgroup.Group
+		for _, ln := range listeners {
+			serving.Go(func() error { return srv.Serve(ln) })
+		}
+		failed := make(chan error, 1)
+		go func() { failed <- serving.Wait() }()
+		ready()
+		select {
+		case err := <-failed:
+			srv.Stop()
+			return fmt.Errorf("serve: %w", err)
+		case <-ctx.Done():
+		}
+		a.probes.Stop()
+		h.Shutdown()
+		timer := time.AfterFunc(grace, srv.Stop)
+		defer timer.Stop()
+		srv.GracefulStop()
+		return <-failed
+	}
+	return lifecycle.Part{Name: name, Run: run, Grace: grace + stopReserve}
+}

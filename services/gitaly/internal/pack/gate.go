@@ -1,0 +1,115 @@
+package pack
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"gitsplit/services/gitaly/internal/storage"
+)
+
+// gate holds git's report back until the directories that got new names are
+// durable: git syncs files, but no directory (design §6.1, security-baseline.md
+// D1). Everything before the report passes as it comes.
+type gate struct {
+	w      io.Writer
+	repo   string
+	since  time.Time // directories touched earlier have nothing new
+	log    *slog.Logger
+	synced bool
+
+	head []byte // the beginning of the present packet: length, first payload bytes
+	skip int    // bytes of the packet that are still to pass
+}
+
+// reportStart is how a report begins for a client without side-band.
+const reportStart = "unpack "
+
+// Write looks at each packet's beginning. The report is what comes in band 1, or
+// the text above; there is nothing else of the kind in receive-pack's output.
+func (g *gate) Write(p []byte) (int, error) {
+	rest := p
+	for !g.synced && len(rest) > 0 {
+		if g.skip > 0 {
+			n := min(g.skip, len(rest))
+			g.skip, rest = g.skip-n, rest[n:]
+			continue
+		}
+		g.head = append(g.head, rest[0])
+		rest = rest[1:]
+		if err := g.look(); err != nil {
+			return 0, err
+		}
+	}
+	return g.w.Write(p)
+}
+
+// look decides about the packet as soon as its beginning is known.
+func (g *gate) look() error {
+	if len(g.head) < 4 {
+		return nil
+	}
+	n, err := strconv.ParseUint(string(g.head[:4]), 16, 16)
+	if err != nil { // no packets: hold nothing back that we do not understand
+		return g.sync()
+	}
+	payload := g.head[4:]
+	switch size := int(n) - 4; { //nolint:gosec // 16 bits
+	case size <= 0:
+		g.head = nil
+	case len(payload) == 0: // wait for the first byte
+	case payload[0] == 1, string(payload) == reportStart:
+		return g.sync()
+	case len(payload) < size && bytes.HasPrefix([]byte(reportStart), payload): // could still become one
+	default:
+		g.head, g.skip = nil, size-len(payload)
+	}
+	return nil
+}
+
+// sync makes every directory durable that has changed since the push began. A
+// failure ends the push without a report (security-baseline.md D3).
+func (g *gate) sync() error {
+	g.synced = true
+	since := g.since.Add(-time.Second) // file times lag behind the clock
+	err := errors.Join(syncIfNewer(g.repo, since), syncTree(filepath.Join(g.repo, "objects"), since),
+		syncTree(filepath.Join(g.repo, "refs"), since))
+	if err != nil {
+		g.log.Error("push could not be made durable: the repository needs a check",
+			slog.String("repository", g.repo), slog.Any("error", err))
+		return fmt.Errorf("make push durable: %w", err)
+	}
+	return nil
+}
+
+func syncTree(root string, since time.Time) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // another push's quarantine, or an emptied directory of refs
+			return nil
+		case err != nil:
+			return err
+		case !d.IsDir():
+			return nil
+		}
+		return syncIfNewer(path, since)
+	})
+}
+
+func syncIfNewer(dir string, since time.Time) error {
+	info, err := os.Stat(dir)
+	if err == nil && !info.ModTime().Before(since) {
+		err = storage.SyncDir(dir)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,81 @@
+// Package pack serves git's own transport commands: receive-pack, upload-pack and
+// upload-archive (wire/gitaly.md §5). Bytes are streamed between the caller and
+// git; nothing is held in memory but a packet.
+//
+// A push has one moment that counts: when pre-receive has accepted it. Before, a
+// caller that goes away ends git and nothing stays. After, git finishes its work
+// whether or not somebody still listens, so that refs never move without their
+// post-receive.
+package pack
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"gitsplit/services/gitaly/internal/gitcmd"
+)
+
+// Git is the part of gitcmd.Factory that this package needs.
+type Git interface {
+	Start(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec) (*gitcmd.Process, error)
+	Run(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec) error
+}
+
+// HookSetup is how git finds gitaly-hooks, and gitaly-hooks finds us.
+type HookSetup struct {
+	Dir        string // core.hooksPath
+	RuntimeDir string
+	Socket     string // the internal socket's path
+	Token      string // good on that socket only
+}
+
+// Options is what a Service needs.
+type Options struct {
+	Git   Git
+	Hooks HookSetup
+	Log   *slog.Logger
+	// FinishTimeout bounds what an accepted push may take after its caller left.
+	FinishTimeout time.Duration
+	// Until a fetch has sent "done", and an archive request its end.
+	UploadPackNegotiation    time.Duration
+	UploadArchiveNegotiation time.Duration
+}
+
+// Service runs transport commands. It is safe for concurrent use.
+type Service struct {
+	o      Options
+	mu     sync.Mutex
+	pushes map[string]*shield
+}
+
+// New returns a service.
+func New(o Options) *Service { return &Service{o: o, pushes: map[string]*shield{}} }
+
+// Streams are the caller's ends. Stdin must return from Read when the RPC ends.
+type Streams struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer // Stderr may be nil
+}
+
+// hungUp is all that git says when the client went away.
+const hungUp = "fatal: the remote end hung up unexpectedly\n"
+
+// ClientLeft reports whether git failed because its client went away.
+func ClientLeft(err error) bool {
+	var e *gitcmd.Error
+	return errors.As(err, &e) && e.Stderr == hungUp
+}
+
+// request is what all transport RPCs carry besides the repository.
+func transport(name, protocol string, options []string, flags ...string) (gitcmd.Spec, error) {
+	config, err := gitcmd.ParseConfig(options)
+	if err != nil {
+		return gitcmd.Spec{}, err
+	}
+	version, _ := gitcmd.Protocol(protocol)
+	return gitcmd.Spec{Name: name, Flags: flags, Config: config, Env: gitcmd.ProtocolEnv(version)}, nil
+}

@@ -1,0 +1,177 @@
+package pack
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"gitsplit/kit/errs"
+	"gitsplit/kit/hookpayload"
+	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/gitcmd"
+	"gitsplit/services/gitaly/internal/storage"
+)
+
+// PushIDKey is the environment variable by which the pre-receive hook of a push
+// finds the RPC that the push belongs to.
+const PushIDKey = "GITALY_PUSH_ID"
+
+// Push is who pushes, and how.
+type Push struct {
+	Repository    *gitalypb.Repository // as it came, with gl_repository set
+	User          hookpayload.UserDetails
+	GitProtocol   string
+	ConfigOptions []string
+	ClientContext []byte
+	StatelessRPC  bool // HTTP
+}
+
+// ReceivePack runs a push. A refused push is no error: git tells the client. A
+// malformed config option is errs.Invalid.
+func (s *Service) ReceivePack(ctx context.Context, repo *storage.Repo, p Push, io Streams) error {
+	spec, err := s.receiveSpec(repo, p)
+	if err != nil {
+		return err
+	}
+	id := rand.Text()
+	spec.Env = append(spec.Env, PushIDKey+"="+id)
+	sh, ctx, done := s.shield(ctx, id)
+	defer done()
+	gate := &gate{w: sh.writer(io.Stdout), repo: repo.Dir, since: time.Now(), log: s.o.Log}
+	spec.Stdin, spec.Stdout = io.Stdin, gate
+	if io.Stderr != nil {
+		spec.Stderr = sh.writer(io.Stderr)
+	}
+	proc, err := s.o.Git.Start(ctx, &repo.Repo, spec)
+	if err != nil {
+		return err
+	}
+	if err := proc.Wait(); err != nil {
+		return err
+	}
+	if gate.synced { // else git reported nothing, so nothing moved that the client knows of
+		return nil
+	}
+	return gate.sync()
+}
+
+func (s *Service) receiveSpec(repo *storage.Repo, p Push) (gitcmd.Spec, error) {
+	var flags []string
+	if p.StatelessRPC {
+		flags = []string{"--stateless-rpc"}
+	}
+	spec, err := transport("receive-pack", p.GitProtocol, p.ConfigOptions, flags...)
+	if err != nil {
+		return spec, errs.New(errs.Invalid, err.Error())
+	}
+	format, err := repo.ObjectFormat()
+	if err != nil {
+		return spec, err
+	}
+	payload, err := hookpayload.Payload{
+		RequestedHooks: hookpayload.ReceivePack, Repository: p.Repository, ObjectFormat: format,
+		RuntimeDir: s.o.Hooks.RuntimeDir, InternalSocket: s.o.Hooks.Socket, InternalSocketToken: s.o.Hooks.Token,
+		UserDetails: &p.User, ClientContext: p.ClientContext,
+	}.Env()
+	if err != nil {
+		return spec, err
+	}
+	spec.HooksPath, spec.Env = s.o.Hooks.Dir, append(spec.Env, payload)
+	return spec, nil
+}
+
+// shield stands between the end of an RPC and its git.
+type shield struct {
+	mu       sync.Mutex
+	accepted bool
+	ended    bool
+}
+
+// shield returns the context for git: it ends with the caller's, but for an
+// accepted push only FinishTimeout later.
+func (s *Service) shield(caller context.Context, id string) (*shield, context.Context, func()) {
+	sh := &shield{}
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(caller))
+	s.mu.Lock()
+	s.pushes[id] = sh
+	s.mu.Unlock()
+	stop := context.AfterFunc(caller, func() {
+		if sh.end() {
+			cancel(context.Cause(caller))
+			return
+		}
+		s.o.Log.WarnContext(ctx, "client left an accepted push; it is finished without it")
+		timer := time.NewTimer(s.o.FinishTimeout)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+			s.o.Log.ErrorContext(ctx, "accepted push did not finish", slog.Duration("timeout", s.o.FinishTimeout))
+			cancel(context.Cause(caller))
+		}
+	})
+	return sh, ctx, func() {
+		stop()
+		cancel(nil)
+		s.mu.Lock()
+		delete(s.pushes, id)
+		s.mu.Unlock()
+	}
+}
+
+// end tells the shield that the caller left; it reports whether git must end too.
+func (sh *shield) end() bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.ended = true
+	return !sh.accepted
+}
+
+// Accept marks the push as accepted by pre-receive. It is errs.Canceled if the
+// caller has left, for then git is being ended. Pushes of nobody's RPC pass.
+func (s *Service) Accept(id string) error {
+	s.mu.Lock()
+	sh, ok := s.pushes[id]
+	s.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.ended {
+		return errs.New(errs.Canceled, "user canceled the push")
+	}
+	sh.accepted = true
+	return nil
+}
+
+// writer passes on what git prints. Once the push is accepted a client that does
+// not take it any more no longer counts.
+func (sh *shield) writer(w io.Writer) io.Writer { return &shieldedWriter{shield: sh, w: w} }
+
+type shieldedWriter struct {
+	shield *shield
+	w      io.Writer
+	broken bool
+}
+
+func (w *shieldedWriter) Write(p []byte) (int, error) {
+	if w.broken {
+		return len(p), nil
+	}
+	n, err := w.w.Write(p)
+	if err == nil {
+		return n, nil
+	}
+	w.shield.mu.Lock()
+	defer w.shield.mu.Unlock()
+	if !w.shield.accepted {
+		return n, fmt.Errorf("write to client: %w", err)
+	}
+	w.broken = true
+	return len(p), nil
+}

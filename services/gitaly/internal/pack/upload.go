@@ -1,0 +1,111 @@
+package pack
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"gitsplit/kit/errs"
+	"gitsplit/kit/pktline"
+	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/storage"
+)
+
+// Fetch is how a client fetches.
+type Fetch struct {
+	GitProtocol   string
+	ConfigOptions []string
+	StatelessRPC  bool // HTTP
+}
+
+// errNegotiation ends a client that does not come to the point.
+var errNegotiation = errs.New(errs.Timeout, "waiting for negotiation: context canceled")
+
+// UploadPack serves a fetch or clone and returns what was negotiated. A client
+// over SSH must have negotiated within a time; then the error is errs.Timeout.
+func (s *Service) UploadPack(ctx context.Context, repo *storage.Repo, f Fetch, streams Streams) (*gitalypb.PackfileNegotiationStatistics, error) {
+	var flags []string
+	if f.StatelessRPC {
+		flags = []string{"--stateless-rpc"}
+	}
+	spec, err := transport("upload-pack", f.GitProtocol, f.ConfigOptions, flags...)
+	if err != nil {
+		return nil, errs.New(errs.Invalid, err.Error())
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	n := newNegotiation(streams.Stdin)
+	if !f.StatelessRPC {
+		defer limit(cancel, s.o.UploadPackNegotiation, n.onDone)()
+	}
+	spec.Stdin, spec.Stdout, spec.Stderr = n, &packWatch{w: streams.Stdout, seen: n.settled}, streams.Stderr
+	err = s.o.Git.Run(ctx, &repo.Repo, spec)
+	stats := n.statistics()
+	if errors.Is(err, errNegotiation) {
+		return stats, errNegotiation
+	}
+	return stats, err
+}
+
+// packWatch sees the pack begin. In protocol 2 a server that has found enough in
+// common sends it without waiting for "done".
+type packWatch struct {
+	w    io.Writer
+	seen func()
+}
+
+func (p *packWatch) Write(b []byte) (int, error) {
+	if p.seen != nil && bytes.Contains(b, []byte("000dpackfile\n")) {
+		p.seen()
+		p.seen = nil
+	}
+	return p.w.Write(b)
+}
+
+// limit cancels unless done was called in time. It returns what stops it.
+func limit(cancel context.CancelCauseFunc, d time.Duration, onDone func(func())) func() {
+	timer := time.AfterFunc(d, func() { cancel(errNegotiation) })
+	stop := func() { timer.Stop() }
+	onDone(stop)
+	return stop
+}
+
+// UploadArchive serves git archive --remote.
+func (s *Service) UploadArchive(ctx context.Context, repo *storage.Repo, streams Streams) error {
+	spec, err := transport("upload-archive", "", nil)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	n := newNegotiation(streams.Stdin)
+	n.endsWithFlush = true
+	defer limit(cancel, s.o.UploadArchiveNegotiation, n.onDone)()
+	spec.Stdin, spec.Stdout, spec.Stderr = n, streams.Stdout, streams.Stderr
+	err = s.o.Git.Run(ctx, &repo.Repo, spec)
+	if errors.Is(err, errNegotiation) {
+		return errNegotiation
+	}
+	return err
+}
+
+// Advertise writes the answer of info/refs for a service, "upload-pack" or
+// "receive-pack" (wire/gitaly.md §5.6).
+func (s *Service) Advertise(ctx context.Context, repo *storage.Repo, service string, f Fetch, w io.Writer) error {
+	spec, err := transport(service, f.GitProtocol, f.ConfigOptions, "--stateless-rpc", "--advertise-refs")
+	if err != nil {
+		return errs.New(errs.Invalid, err.Error())
+	}
+	spec.NoHooks = service == "receive-pack" // it only lists
+	if err := pktline.Write(w, fmt.Appendf(nil, "# service=git-%s\n", service)); err != nil {
+		return err
+	}
+	if err := pktline.Flush(w); err != nil {
+		return err
+	}
+	spec.Stdout = w
+	return s.o.Git.Run(ctx, &repo.Repo, spec)
+}

@@ -1,0 +1,43 @@
+package rpc
+
+import (
+	"sync"
+
+	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/pack"
+)
+
+// PreReceiveHook decides whether a push may go on (wire/gitaly.md §6.4, §6.5).
+func (h Hooks) PreReceiveHook(stream gitalypb.HookService_PreReceiveHookServer) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	ctx := stream.Context()
+	call, err := h.hookCall(ctx, first.GetRepository(), first.GetEnvironmentVariables())
+	if err != nil {
+		return err
+	}
+	call.Options = first.GetGitPushOptions()
+	call.Changes, err = readAll(func() ([]byte, error) {
+		m, err := stream.Recv()
+		return m.GetStdin(), err
+	})
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	stdout := output(&mu, func(b []byte) error { return stream.Send(&gitalypb.PreReceiveHookResponse{Stdout: b}) })
+	stderr := output(&mu, func(b []byte) error { return stream.Send(&gitalypb.PreReceiveHookResponse{Stderr: b}) })
+	err = h.Hooks.PreReceive(ctx, call, stdout, stderr)
+	if err == nil {
+		err = h.Packs.Accept(call.Getenv(pack.PushIDKey))
+	}
+	exit, err := ending(err)
+	if err != nil {
+		return err
+	}
+	return stream.Send(&gitalypb.PreReceiveHookResponse{
+		Stderr: []byte(exit.Stderr), ExitStatus: &gitalypb.ExitStatus{Value: exit.Code},
+	})
+}

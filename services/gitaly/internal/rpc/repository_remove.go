@@ -1,0 +1,21 @@
+package rpc
+
+import (
+	"context"
+
+	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/storage"
+)
+
+// RemoveRepository removes a repository; it is gone at once, also if deleting its
+// files is interrupted.
+func (s Repository) RemoveRepository(ctx context.Context, req *gitalypb.RemoveRepositoryRequest) (*gitalypb.RemoveRepositoryResponse, error) {
+	repo, err := s.place(ctx, req.GetRepository())
+	if err != nil {
+		return nil, err
+	}
+	if err := storage.Remove(repo); err != nil {
+		return nil, err
+	}
+	return &gitalypb.RemoveRepositoryResponse{}, nil
+}

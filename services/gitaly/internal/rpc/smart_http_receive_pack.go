@@ -1,0 +1,39 @@
+package rpc
+
+import (
+	"sync"
+
+	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/pack"
+)
+
+// PostReceivePack serves a push over HTTP (wire/gitaly.md §5.8).
+func (s SmartHTTP) PostReceivePack(stream gitalypb.SmartHTTPService_PostReceivePackServer) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	ctx := stream.Context()
+	switch {
+	case first.GetGlId() == "":
+		return invalid("empty GlId")
+	case first.Data != nil:
+		return invalid("non-empty Data")
+	}
+	repo, err := s.repository(ctx, first.GetRepository())
+	if err != nil {
+		return err
+	}
+	s.protocol(ctx, first.GetGitProtocol())
+	var t transfer
+	defer t.note(ctx)
+	var mu sync.Mutex
+	err = s.Packs.ReceivePack(ctx, repo, newPush(ctx, first, "http"), pack.Streams{
+		Stdin: t.recv(func() ([]byte, error) {
+			m, err := stream.Recv()
+			return m.GetData(), err
+		}),
+		Stdout: t.send(&mu, func(b []byte) error { return stream.Send(&gitalypb.PostReceivePackResponse{Data: b}) }),
+	})
+	return httpFailed(err, "waiting for receive-pack")
+}

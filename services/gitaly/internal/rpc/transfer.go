@@ -1,0 +1,95 @@
+package rpc
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"gitsplit/kit/grpcx"
+	"gitsplit/kit/hookpayload"
+	"gitsplit/kit/logging"
+	"gitsplit/kit/streamio"
+	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/pack"
+	"google.golang.org/protobuf/proto"
+)
+
+// transfer is the two byte streams of a transport RPC, counted for the access
+// line. Reads end with the RPC: a message or packet that is waited for fails then.
+type transfer struct {
+	in, out atomic.Int64
+}
+
+// note puts the counts on the access line.
+func (t *transfer) note(ctx context.Context) {
+	grpcx.AddAttrs(ctx, slog.Int64(logging.KeyBytesIn, t.in.Load()), slog.Int64(logging.KeyBytesOut, t.out.Load()))
+}
+
+func (t *transfer) reader(r io.Reader) io.Reader { return &countedReader{r, &t.in} }
+func (t *transfer) writer(w io.Writer) io.Writer { return &countedWriter{w, &t.out} }
+
+// recv reads the data of later messages; they must carry nothing else.
+func (t *transfer) recv(next func() ([]byte, error)) io.Reader {
+	return t.reader(streamio.NewReader(next))
+}
+
+// send writes into messages, several streams at a time.
+func (t *transfer) send(mu *sync.Mutex, send func([]byte) error) io.Writer {
+	return t.writer(streamio.NewWriter(func(b []byte) error {
+		mu.Lock()
+		defer mu.Unlock()
+		return send(b)
+	}))
+}
+
+type countedReader struct {
+	r io.Reader
+	n *atomic.Int64
+}
+
+func (c *countedReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+type countedWriter struct {
+	w io.Writer
+	n *atomic.Int64
+}
+
+func (c *countedWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// pushRequest is what the first messages of both push RPCs have in common.
+type pushRequest interface {
+	GetRepository() *gitalypb.Repository
+	GetGlId() string
+	GetGlRepository() string
+	GetGlUsername() string
+	GetGitProtocol() string
+	GetGitConfigOptions() []string
+}
+
+// newPush collects who pushes. protocol is ssh or http.
+func newPush(ctx context.Context, req pushRequest, protocol string) pack.Push {
+	repo, _ := proto.Clone(req.GetRepository()).(*gitalypb.Repository)
+	if repo.GetGlRepository() == "" {
+		repo.GlRepository = req.GetGlRepository()
+	}
+	grpcx.AddAttrs(ctx, slog.String(logging.KeyUser, req.GetGlUsername()), slog.String("gl_id", req.GetGlId()))
+	return pack.Push{
+		Repository: repo,
+		User: hookpayload.UserDetails{
+			Username: req.GetGlUsername(), UserID: req.GetGlId(), Protocol: protocol, RemoteIP: incoming(ctx, "remote_ip"),
+		},
+		GitProtocol: req.GetGitProtocol(), ConfigOptions: req.GetGitConfigOptions(),
+		ClientContext: []byte(incoming(ctx, "gitaly-client-context-bin")),
+		StatelessRPC:  protocol == "http",
+	}
+}

@@ -1,0 +1,76 @@
+// Package relay carries one git hook to gitaly and back (wire/gitaly.md §6): the
+// environment and stdin go there, stdout, stderr and the exit status come back.
+//
+// git starts this for every hook of every push, so a start must take a few
+// milliseconds: mind what is imported.
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"gitsplit/kit/hookpayload"
+)
+
+// Streams are the process's own.
+type Streams struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+}
+
+// failure is what the user sees when a hook could not do its work.
+const failure = "error executing git hook"
+
+// hooks are the names that git calls us by.
+var hooks = map[string]hookpayload.Hook{ //nolint:gochecknoglobals // a constant
+	"pre-receive":           hookpayload.PreReceive,
+	"update":                hookpayload.Update,
+	"post-receive":          hookpayload.PostReceive,
+	"reference-transaction": hookpayload.ReferenceTransaction,
+}
+
+// errUsage is a command line that git does not use.
+var errUsage = errors.New("subcommand name invalid")
+
+// Main is the whole program; it returns the exit status. args[0] says which hook
+// it is.
+func Main(ctx context.Context, args, environ []string, s Streams) int {
+	name := filepath.Base(args[0])
+	bit, ok := hooks[name]
+	if !ok {
+		return fail(s, fmt.Errorf("%w: %q", errUsage, name))
+	}
+	payload, err := hookpayload.FromEnv(environ)
+	if err != nil {
+		return fail(s, fmt.Errorf("error when getting hooks payload: %w", err))
+	}
+	if !payload.Has(bit) || skip(name, args[1:]) {
+		return 0
+	}
+	c, err := dial(ctx, payload, environ)
+	if err != nil {
+		return fail(s, errors.New(failure))
+	}
+	defer c.close()
+	code, err := c.run(name, args[1:], s)
+	if errors.Is(err, errUsage) {
+		return fail(s, err)
+	}
+	if err != nil {
+		return fail(s, errors.New(failure))
+	}
+	return int(code)
+}
+
+// skip reports whether a hook has nothing to tell gitaly.
+func skip(name string, args []string) bool {
+	return name == "reference-transaction" && len(args) == 1 && args[0] == "preparing"
+}
+
+func fail(s Streams, err error) int {
+	_, _ = fmt.Fprintln(s.Stderr, err)
+	return 1
+}
