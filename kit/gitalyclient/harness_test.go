@@ -2,6 +2,7 @@ package gitalyclient_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -116,6 +117,9 @@ func bounded(t *testing.T) context.Context {
 func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
+	if fuzz := flag.Lookup("test.fuzz"); fuzz != nil && fuzz.Value.String() != "" {
+		os.Exit(code) // the fuzzer leaves goroutines of its own
+	}
 	deadline := time.After(patience)
 	for runtime.NumGoroutine() > before {
 		select {
