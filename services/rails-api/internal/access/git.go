@@ -105,6 +105,9 @@ func (c *Checker) git(ctx context.Context, in GitRequest, f *facts) error {
 			return err
 		}
 	}
+	if err := c.loadRules(ctx, in, f); err != nil {
+		return err
+	}
 	p := f.result.Project
 	if err := decide(f.result.User, f.level, ReadProject, p); err != nil {
 		return err

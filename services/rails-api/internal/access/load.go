@@ -36,6 +36,10 @@ const (
 		WHERE p.state = 'ready' ORDER BY found.rank LIMIT 1`
 
 	rulesQuery = `SELECT id, project_id, name, push_access_level, merge_access_level, allow_force_push FROM protected_branches WHERE project_id = $1 ORDER BY name`
+
+	// touchQuery notes the use of an SSH key, to the minute.
+	touchQuery = `UPDATE ssh_keys SET last_used_at = $2
+		WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2::timestamptz - interval '1 minute')`
 )
 
 // load reads everything about one request. An actor or a project that does not
@@ -45,6 +49,7 @@ func (c *Checker) load(ctx context.Context, in GitRequest) (facts, error) {
 	b.Queue(actorQuery, in.Who.KeyID, in.Who.UserID, in.Who.Username)
 	b.Queue(projectQuery, in.Who.KeyID, in.Who.UserID, in.Who.Username, in.Path, in.ProjectID)
 	b.Queue(rulesQuery, in.ProjectID) // changes come with the project's id
+	b.Queue(touchQuery, in.Who.KeyID, c.Now())
 	results := c.DB.SendBatch(ctx, &b)
 	f, err := readFacts(results)
 	err = errors.Join(err, results.Close())
@@ -75,8 +80,22 @@ func readFacts(results pgx.BatchResults) (facts, error) {
 	if err != nil {
 		return f, err
 	}
-	f.rules, err = pgx.CollectRows(rows, pgx.RowToStructByPos[protection.Rule])
+	if f.rules, err = pgx.CollectRows(rows, pgx.RowToStructByPos[protection.Rule]); err != nil {
+		return f, err
+	}
+	_, err = results.Exec()
 	return f, err
+}
+
+// loadRules reads the rules of a project that was named by its path, which load
+// could not; changes usually come with the id.
+func (c *Checker) loadRules(ctx context.Context, in GitRequest, f *facts) error {
+	if in.ProjectID != 0 || len(in.Changes) == 0 {
+		return nil
+	}
+	var err error
+	f.rules, err = protection.New(c.DB).All(ctx, f.result.Project.ID)
+	return err
 }
 
 // create makes the project of a push to a path below a namespace in which the

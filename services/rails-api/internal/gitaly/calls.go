@@ -75,6 +75,18 @@ func (c *Client) HasBranches(ctx context.Context, p project.Project) (bool, erro
 	return answer.GetValue(), err
 }
 
+// DefaultBranch returns the branch that the repository's HEAD points at.
+func (c *Client) DefaultBranch(ctx context.Context, p project.Project) (string, error) {
+	service, err := c.RefService(p)
+	if err != nil {
+		return "", err
+	}
+	answer, err := call(ctx, "find default branch", fast, func(ctx context.Context) (*gitalypb.FindDefaultBranchNameResponse, error) {
+		return service.FindDefaultBranchName(ctx, &gitalypb.FindDefaultBranchNameRequest{Repository: Repository(p), HeadOnly: true})
+	})
+	return strings.TrimPrefix(string(answer.GetName()), refname.Heads), err
+}
+
 // SetDefaultBranch points the repository's HEAD at a branch.
 func (c *Client) SetDefaultBranch(ctx context.Context, p project.Project, branch string) error {
 	service, err := c.RepositoryService(p)

@@ -122,13 +122,3 @@ func (s *Store) ListByUser(ctx context.Context, userID int64, p postgres.Page) (
 func (s *Store) Delete(ctx context.Context, userID, id int64) error {
 	return postgres.Exec(ctx, s.db, what, "DELETE FROM ssh_keys WHERE id = $1 AND user_id = $2", id, userID)
 }
-
-// Touch records that a key was used, to the minute, so that a busy key is not a
-// write for each connection.
-func (s *Store) Touch(ctx context.Context, id int64, now time.Time) error {
-	const touch = `
-		UPDATE ssh_keys SET last_used_at = $2
-		WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2::timestamptz - interval '1 minute')`
-	_, err := s.db.Exec(ctx, touch, id, now)
-	return postgres.Error(err, what)
-}

@@ -70,7 +70,8 @@ func set[T any](field *T, value *T) {
 // repository, which branch is the default one.
 func (s *Store) MarkPushed(ctx context.Context, id int64, defaultBranch string, hasBranch bool, now time.Time) error {
 	const change = `
-		UPDATE projects SET last_activity_at = greatest(last_activity_at, $2), default_branch = $3, empty_repo = empty_repo AND NOT $4
+		UPDATE projects SET last_activity_at = greatest(last_activity_at, $2), empty_repo = empty_repo AND NOT $4,
+			default_branch = CASE WHEN empty_repo AND $4 THEN $3 ELSE default_branch END
 		WHERE id = $1`
 	return postgres.Exec(ctx, s.db, what, change, id, now, defaultBranch, hasBranch)
 }

@@ -1,0 +1,21 @@
+// Command rails-api is one of the two programs of this module; see package app.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"gitsplit/services/rails-api/internal/app"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // from then on a second signal ends the process at once
+	if err := app.Main(ctx, os.Args[1:], os.LookupEnv, os.Stderr); err != nil {
+		fmt.Fprintf(os.Stderr, "rails-api: %v\n", err)
+		os.Exit(1)
+	}
+}

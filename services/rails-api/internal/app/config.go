@@ -1,0 +1,143 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"gitsplit/kit/config"
+	"gitsplit/kit/netx"
+)
+
+// Config is the configuration of rails-api and of sidekiq: one YAML file for both,
+// then the environment (RAILS_API_DATABASE_URL for database_url).
+type Config struct {
+	// Listen is where workhorse reaches the API: unix:/path or host:port. Nobody else should.
+	Listen string `yaml:"listen"`
+	// ProbeListen serves metrics and probes of rails-api; "" serves none.
+	ProbeListen string `yaml:"probe_listen"`
+	// SidekiqProbeListen serves those of sidekiq.
+	SidekiqProbeListen string `yaml:"sidekiq_probe_listen"`
+
+	// ExternalURL is the one public web address; clone URLs and links follow from it.
+	ExternalURL string `yaml:"external_url"`
+	// SSHHost, SSHPort and SSHUser make the clone URLs for SSH.
+	SSHHost string `yaml:"ssh_host"`
+	SSHPort int    `yaml:"ssh_port"`
+	SSHUser string `yaml:"ssh_user"`
+
+	// DatabaseURL is a PostgreSQL URL, e.g. postgres:///gitsplit?host=/run/postgresql.
+	DatabaseURL string `yaml:"database_url"`
+	// DatabaseConnections bounds the pool of each process.
+	DatabaseConnections int `yaml:"database_connections"`
+	// RedisURL is unix:///path or redis://host:port/db.
+	RedisURL string `yaml:"redis_url"`
+
+	// ShellSecretFile holds the key that gitlab-shell and gitaly sign with, 32 bytes or more.
+	ShellSecretFile string `yaml:"shell_secret_file"`
+	// WorkhorseSecretFile holds the key that workhorse signs with: base64 of 32 bytes.
+	WorkhorseSecretFile string `yaml:"workhorse_secret_file"`
+	// ShellPreviousSecretFile and WorkhorsePreviousSecretFile hold keys that are still accepted while they change.
+	ShellPreviousSecretFile     string `yaml:"shell_previous_secret_file"`
+	WorkhorsePreviousSecretFile string `yaml:"workhorse_previous_secret_file"`
+
+	// Storages are the gitaly servers; new repositories are spread by weight.
+	Storages []StorageConfig `yaml:"storages"`
+
+	// InitialRootPasswordFile and InitialRootTokenFile seed the first account, when there is none.
+	InitialRootPasswordFile string `yaml:"initial_root_password_file"`
+	InitialRootTokenFile    string `yaml:"initial_root_token_file"`
+
+	// ReceiveMaxInputSize bounds the pack of one push, in MiB; 0 is no bound.
+	ReceiveMaxInputSize int64 `yaml:"receive_max_input_size"`
+	// SidekiqConcurrency is how many jobs run at a time.
+	SidekiqConcurrency int `yaml:"sidekiq_concurrency"`
+	// ShutdownGrace bounds how long requests in flight are waited for.
+	ShutdownGrace config.Duration `yaml:"shutdown_grace"`
+	// LogLevel is debug, info, warn or error.
+	LogLevel string `yaml:"log_level"`
+}
+
+// StorageConfig is one gitaly server.
+type StorageConfig struct {
+	Name            string `yaml:"name"`
+	GitalyAddress   string `yaml:"gitaly_address"`    // unix:/path, tcp://host:port or tls://host:port
+	GitalyTokenFile string `yaml:"gitaly_token_file"` // "" when the server wants no token
+	Weight          int    `yaml:"weight"`
+}
+
+// Default returns the configuration before file and environment.
+func Default() Config {
+	return Config{
+		SSHPort: 22, SSHUser: "git", DatabaseConnections: 10, ReceiveMaxInputSize: 5 * 1024, SidekiqConcurrency: 4,
+		ShutdownGrace: config.Duration(10 * time.Second), LogLevel: "info",
+	}
+}
+
+// Validate reports every fault, each with its key.
+func (c *Config) Validate() error {
+	var faults []error
+	add := func(key, format string, args ...any) {
+		faults = append(faults, fmt.Errorf(key+": "+format, args...))
+	}
+	for key, value := range map[string]string{
+		"listen": c.Listen, "database_url": c.DatabaseURL, "redis_url": c.RedisURL, "shell_secret_file": c.ShellSecretFile,
+		"workhorse_secret_file": c.WorkhorseSecretFile, "ssh_user": c.SSHUser, "ssh_host": c.SSHHost,
+	} {
+		if value == "" {
+			add(key, "is missing")
+		}
+	}
+	for key, addr := range map[string]string{"listen": c.Listen, "probe_listen": c.ProbeListen, "sidekiq_probe_listen": c.SidekiqProbeListen} {
+		if _, _, err := netx.Split(addr); addr != "" && err != nil {
+			add(key, "%w", err)
+		}
+	}
+	if u, err := url.Parse(c.ExternalURL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		add("external_url", "%q is no http or https address", c.ExternalURL)
+	}
+	for key, n := range map[string]int{
+		"ssh_port": c.SSHPort, "database_connections": c.DatabaseConnections, "sidekiq_concurrency": c.SidekiqConcurrency,
+	} {
+		if n < 1 || n > 65535 {
+			add(key, "%d is not between 1 and 65535", n)
+		}
+	}
+	if c.ReceiveMaxInputSize < 0 || c.ReceiveMaxInputSize > 1<<40 {
+		add("receive_max_input_size", "%d is no size in MiB", c.ReceiveMaxInputSize)
+	}
+	if c.ShutdownGrace <= 0 {
+		add("shutdown_grace", "%v is not a positive duration", c.ShutdownGrace)
+	}
+	return errors.Join(append(faults, c.validateStorages()...)...)
+}
+
+func (c *Config) validateStorages() []error {
+	if len(c.Storages) == 0 {
+		return []error{errors.New("storages: at least one is needed")}
+	}
+	var faults []error
+	seen := map[string]bool{}
+	for i, s := range c.Storages {
+		if s.Name == "" || seen[s.Name] {
+			faults = append(faults, fmt.Errorf("storages[%d].name: %q is empty or used twice", i, s.Name))
+		}
+		if s.GitalyAddress == "" {
+			faults = append(faults, fmt.Errorf("storages[%d].gitaly_address: is missing", i))
+		}
+		if s.Weight < 0 {
+			faults = append(faults, fmt.Errorf("storages[%d].weight: %d is negative", i, s.Weight))
+		}
+		seen[s.Name] = true
+	}
+	return faults
+}
+
+// receiveOptions are the git settings that go with every push.
+func (c *Config) receiveOptions() []string {
+	if c.ReceiveMaxInputSize == 0 {
+		return []string{}
+	}
+	return []string{fmt.Sprintf("receive.maxInputSize=%d", c.ReceiveMaxInputSize<<20)}
+}

@@ -1,0 +1,141 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"gitsplit/kit/errs"
+	"gitsplit/kit/lifecycle"
+	"gitsplit/kit/logging"
+	"gitsplit/kit/netx"
+	"gitsplit/kit/probe"
+	"gitsplit/services/rails-api/internal/postgres"
+)
+
+// serve runs rails-api. The parts start in this order and stop in the opposite
+// one: probes answer while the database is waited for, and until the last.
+func (b *base) serve(ctx context.Context) error {
+	health, chain := b.health()
+	handler, err := b.handler(chain)
+	if err != nil {
+		return err
+	}
+	parts, err := b.probeParts(b.cfg.ProbeListen, health, chain)
+	if err != nil {
+		return err
+	}
+	public := lifecycle.Part{Name: "api", Grace: b.cfg.ShutdownGrace.D() + time.Second, Run: func(ctx context.Context, ready func()) error {
+		ln, err := netx.Listen(b.cfg.Listen)
+		if err != nil {
+			return err
+		}
+		return lifecycle.HTTP("api", netx.HTTPServer(handler, b.log), ln, b.cfg.ShutdownGrace.D()).Run(ctx, ready)
+	}}
+	parts = append(parts, lifecycle.Part{Name: "database", Run: b.prepare}, public, stopper(health, chain))
+	return lifecycle.Run(ctx, b.log, parts...)
+}
+
+// stopper is the part that stops first: it makes the process not ready.
+func stopper(sets ...*probe.Set) lifecycle.Part {
+	return lifecycle.Part{Name: "readiness", Run: func(ctx context.Context, ready func()) error {
+		ready()
+		<-ctx.Done()
+		for _, s := range sets {
+			s.Stop()
+		}
+		return nil
+	}}
+}
+
+// prepare waits for the database, migrates it and makes the first account.
+func (b *base) prepare(ctx context.Context, ready func()) error {
+	if err := b.migrate(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	if err := b.seed(ctx); err != nil {
+		return err
+	}
+	ready()
+	<-ctx.Done()
+	return nil
+}
+
+// migrate tries until the database is there.
+func (b *base) migrate(ctx context.Context) error {
+	const pause = 500 * time.Millisecond
+	timer := time.NewTicker(pause)
+	defer timer.Stop()
+	for {
+		err := postgres.Migrate(ctx, b.db)
+		if errs.KindOf(err) != errs.Unavailable {
+			return err
+		}
+		b.log.WarnContext(ctx, "waiting for the database", slog.Any(logging.KeyError, err))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// health returns the checks of this process, and those of the whole chain behind
+// it, for which one storage has to answer.
+func (b *base) health() (own, chain *probe.Set) {
+	own, chain = probe.New(b.metrics), probe.New(b.metrics)
+	for _, s := range []*probe.Set{own, chain} {
+		s.Add("database", b.db.Ping)
+		s.AddOptional("redis", func(ctx context.Context) error { return b.redis.Ping(ctx).Err() })
+	}
+	for _, s := range b.gitaly.Storages() {
+		own.AddOptional("gitaly "+s.Name, func(ctx context.Context) error { return b.gitaly.Alive(ctx, s.Name) })
+	}
+	chain.Add("gitaly", b.anyGitaly)
+	return own, chain
+}
+
+func (b *base) anyGitaly(ctx context.Context) error {
+	answers := make(chan error, len(b.gitaly.Storages()))
+	for _, s := range b.gitaly.Storages() {
+		go func() { answers <- b.gitaly.Alive(ctx, s.Name) }()
+	}
+	var err error
+	for range b.gitaly.Storages() {
+		if err = <-answers; err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// probeParts runs the checks and serves their outcome on a listener of its own.
+func (b *base) probeParts(address string, own *probe.Set, more ...*probe.Set) ([]lifecycle.Part, error) {
+	parts := []lifecycle.Part{}
+	for _, s := range append([]*probe.Set{own}, more...) {
+		parts = append(parts, lifecycle.Part{Name: "checks", Run: func(ctx context.Context, ready func()) error {
+			ready()
+			s.Run(ctx)
+			return nil
+		}})
+	}
+	if address == "" {
+		return parts, nil
+	}
+	ln, err := netx.Listen(address)
+	if err != nil {
+		return nil, fmt.Errorf("probe listener: %w", err)
+	}
+	return append(parts, lifecycle.HTTP("probes", netx.HTTPServer(own.Handler(), b.log), ln, time.Second)), nil
+}
+
+// withoutPassword masks the password of a URL.
+func withoutPassword(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "unreadable"
+	}
+	return u.Redacted()
+}

@@ -1,0 +1,143 @@
+package githttp
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+
+	"gitsplit/kit/apijwt"
+	"gitsplit/kit/errs"
+	wire "gitsplit/kit/internalapi"
+	"gitsplit/kit/logging"
+	"gitsplit/services/rails-api/internal/access"
+	"gitsplit/services/rails-api/internal/auth"
+)
+
+// mediaType marks an answer that workhorse acts on; it shows any other to the user.
+const mediaType = "application/vnd.gitlab-workhorse+json"
+
+// serve answers one question, in the order of wire/workhorse.md §10.1.
+func (a *api) serve(w http.ResponseWriter, r *http.Request) {
+	path, action := question(r)
+	in := access.GitRequest{Action: action, Path: path, Protocol: "http", Any: true, Abilities: access.Abilities{Download: true}}
+	username, password, signedIn := r.BasicAuth()
+	if signedIn {
+		id, err := a.Auth.Basic(r.Context(), username, password)
+		if err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		in.Who, in.Abilities = access.Who{UserID: id.User.ID}, id.Abilities
+		logging.AddAttrs(r.Context(), slog.String(logging.KeyUser, id.User.Username))
+	}
+	if err := a.trusted(r); signedIn && err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	result, err := a.Access.Git(r.Context(), in)
+	if result.Project.ID != 0 && (err == nil || signedIn) {
+		logging.AddAttrs(r.Context(), slog.String(logging.KeyProject, result.Project.FullPath))
+	}
+	if !signedIn {
+		err = a.anonymous(r, action, err)
+	}
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	if err := a.Notices.Pin(r.Context(), result, path, "http"); err != nil {
+		a.Log.WarnContext(r.Context(), "notice not kept", slog.Any(logging.KeyError, err))
+	}
+	a.permit(w, r, result)
+}
+
+// anonymous judges a request without credentials: what everybody may fetch goes on
+// if workhorse asks; for all else, absent projects too, credentials are asked for.
+func (a *api) anonymous(r *http.Request, action string, err error) error {
+	switch errs.KindOf(err) {
+	case errs.Unavailable, errs.Timeout:
+		return err
+	}
+	if err != nil || action != access.UploadPack {
+		return errs.Wrap(errs.Unauthenticated, "401 Unauthorized", err)
+	}
+	return a.trusted(r)
+}
+
+// trusted checks that workhorse asks, since its answer opens the repository.
+func (a *api) trusted(r *http.Request) error {
+	err := apijwt.Verify(a.Secrets, apijwt.WorkhorseIssuer, r.Header.Get(apijwt.WorkhorseHeader), a.Now())
+	if err != nil {
+		return errs.Wrap(errs.Denied, "Nil JSON web token or bad signature", err)
+	}
+	return nil
+}
+
+// permission is the positive answer (wire/workhorse.md §2.3).
+type permission struct {
+	GLID             string          `json:"GL_ID"`
+	GLUsername       string          `json:"GL_USERNAME"`
+	GLRepository     string          `json:"GL_REPOSITORY"`
+	ShowAllRefs      bool            `json:"ShowAllRefs"`
+	NeedAudit        bool            `json:"NeedAudit"`
+	ProjectID        int64           `json:"ProjectID"`
+	RootNamespaceID  int64           `json:"RootNamespaceID"`
+	Repository       wire.Repository `json:"Repository"`
+	GitConfigOptions []string        `json:"GitConfigOptions"`
+	GitalyServer     gitalyServer    `json:"GitalyServer"`
+}
+
+type gitalyServer struct {
+	Address      string            `json:"address"`
+	Token        string            `json:"token"`
+	CallMetadata map[string]string `json:"call_metadata"`
+}
+
+func (a *api) permit(w http.ResponseWriter, r *http.Request, result access.GitResult) {
+	p := result.Project
+	storage, err := a.Gitaly.Storage(p.Storage)
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	answer := permission{
+		GLID: result.GLID(), GLRepository: p.GLRepository(), ProjectID: p.ID, RootNamespaceID: p.Namespace.RootID(),
+		Repository: wire.Repository{
+			StorageName: p.Storage, RelativePath: p.DiskPath, GitAlternateObjectDirectories: []string{},
+			GLRepository: p.GLRepository(), GLProjectPath: p.FullPath,
+		},
+		GitConfigOptions: append([]string{}, a.ReceiveOptions...),
+		GitalyServer:     gitalyServer{Address: storage.Address, Token: storage.Token, CallMetadata: map[string]string{}},
+	}
+	if result.User != nil {
+		answer.GLUsername = result.User.Username
+		answer.GitalyServer.CallMetadata["user_id"] = answer.GLID
+		answer.GitalyServer.CallMetadata["username"] = answer.GLUsername
+	}
+	if ip := remoteIP(r); ip != "" {
+		answer.GitalyServer.CallMetadata["remote_ip"] = ip
+	}
+	body, err := json.Marshal(answer)
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", mediaType)
+	w.Header().Set("Cache-Control", "no-store")
+	if _, err := w.Write(body); err != nil {
+		a.Log.DebugContext(r.Context(), "workhorse left before its answer", slog.Any(logging.KeyError, err))
+	}
+}
+
+// remoteIP returns the client's address as workhorse tells it.
+func remoteIP(r *http.Request) string {
+	first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-For"), ",")
+	if ip := net.ParseIP(strings.TrimSpace(first)); ip != nil {
+		return ip.String()
+	}
+	return ""
+}
+
+var _ Authenticator = (*auth.Authenticator)(nil)

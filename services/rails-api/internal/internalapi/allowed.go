@@ -1,0 +1,188 @@
+package internalapi
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"gitsplit/kit/errs"
+	wire "gitsplit/kit/internalapi"
+	"gitsplit/kit/logging"
+	"gitsplit/services/rails-api/internal/access"
+	"gitsplit/services/rails-api/internal/gitaly"
+	"gitsplit/services/rails-api/internal/project"
+)
+
+// allowedRequest adds what other callers than ours may send.
+type allowedRequest struct {
+	wire.AllowedRequest
+	Identifier string `json:"identifier"`
+}
+
+// allowed answers POST /internal/allowed for both of its callers: gitlab-shell,
+// which names a path and does not know the changes yet, and gitaly, which names a
+// repository and every reference (wire/internal-api.md §3.1).
+func (a *api) allowed(r *http.Request, body []byte) (any, error) {
+	ctx := r.Context()
+	req, err := decode[allowedRequest](body)
+	if err != nil {
+		return nil, err
+	}
+	in, err := gitRequest(req)
+	if err != nil {
+		return nil, err
+	}
+	logging.AddAttrs(ctx, slog.String(logging.KeyCommand, in.Action), slog.String(logging.KeyChanges, kindOfChanges(in)))
+	result, err := a.Access.Git(ctx, in)
+	logResult(ctx, result)
+	if err != nil {
+		return refusal(ctx, err)
+	}
+	if err := a.Notices.Pin(ctx, result, in.Path, in.Protocol); err != nil {
+		a.Log.WarnContext(ctx, "notice not kept", slog.Any(logging.KeyError, err))
+	}
+	return a.permission(result)
+}
+
+func kindOfChanges(in access.GitRequest) string {
+	if in.Any {
+		return wire.AnyChanges
+	}
+	return "refs"
+}
+
+func logResult(ctx context.Context, r access.GitResult) {
+	if r.User != nil {
+		logging.AddAttrs(ctx, slog.String(logging.KeyUser, r.User.Username))
+	}
+	if r.Project.ID != 0 {
+		logging.AddAttrs(ctx, slog.String(logging.KeyProject, r.Project.FullPath))
+	}
+}
+
+func gitRequest(req allowedRequest) (access.GitRequest, error) {
+	in := access.GitRequest{
+		Who: who(req), Abilities: access.All(), Action: req.Action, Path: projectPath(req.Project), Protocol: req.Protocol,
+		Any: req.Changes == wire.AnyChanges,
+	}
+	if req.GLRepository != "" {
+		id, ok := project.IDOf(req.GLRepository)
+		if !ok {
+			return in, errs.Newf(errs.NotFound, "Invalid GL Repository %q", req.GLRepository)
+		}
+		in.ProjectID, in.Path = id, ""
+	}
+	if err := clientContext(req.ClientContext); err != nil {
+		return in, err
+	}
+	in.Quarantine = quarantine(req.Env)
+	if in.Any {
+		return in, nil
+	}
+	var err error
+	in.Changes, err = access.ParseChanges(req.Changes)
+	return in, err
+}
+
+func who(req allowedRequest) access.Who {
+	if req.KeyID == 0 && req.UserID == 0 && req.Identifier != "" {
+		return identified(req.Identifier)
+	}
+	return access.Who{KeyID: int64(req.KeyID), UserID: int64(req.UserID), Username: req.Username}
+}
+
+// identified reads `key-7`, `user-1` or `username-ada` (wire/internal-api.md §4).
+func identified(identifier string) access.Who {
+	if name, ok := strings.CutPrefix(identifier, "username-"); ok {
+		return access.Who{Username: name}
+	}
+	kind, digits, _ := strings.Cut(identifier, "-")
+	id, ok := number(digits)
+	switch {
+	case ok && kind == "key":
+		return access.Who{KeyID: id}
+	case ok && kind == "user":
+		return access.Who{UserID: id}
+	}
+	return access.Who{}
+}
+
+// projectPath takes one leading slash and one `.git` from what a user typed.
+func projectPath(typed string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(typed, "/"), ".git")
+}
+
+// clientContext checks that gitaly's context, which nothing here needs, is what it should be.
+func clientContext(text string) error {
+	if text == "" {
+		return nil
+	}
+	raw, err := base64.StdEncoding.DecodeString(text)
+	var object map[string]any
+	if err != nil || json.Unmarshal(raw, &object) != nil {
+		return badRequest("malformed gitaly_client_context_bin")
+	}
+	return nil
+}
+
+func quarantine(env string) gitaly.Quarantine {
+	var e wire.PushEnv
+	if json.Unmarshal([]byte(env), &e) != nil { // as GitLab: then there is none
+		return gitaly.Quarantine{}
+	}
+	return gitaly.Quarantine{ObjectDirectory: e.ObjectDirectory, Alternates: e.AlternateObjectDirectories}
+}
+
+// refusal turns a decision into status and text; what is no decision stays an error.
+func refusal(ctx context.Context, err error) (any, error) {
+	text := errs.Message(err)
+	status, ok := map[errs.Kind]int{
+		errs.Denied:   http.StatusUnauthorized, // deliberately not 403, so that old clients show the text
+		errs.NotFound: http.StatusNotFound, errs.Invalid: http.StatusUnprocessableEntity, errs.Timeout: http.StatusServiceUnavailable,
+	}[errs.KindOf(err)]
+	if !ok {
+		return nil, err
+	}
+	logging.AddAttrs(ctx, slog.String("refusal", text))
+	return statusAnswer{status, refused{Message: text}}, nil
+}
+
+const expirySoon = 7 * 24 * time.Hour
+
+// permission is the positive answer: who, what, and where gitaly serves it.
+func (a *api) permission(r access.GitResult) (any, error) {
+	p := r.Project
+	storage, err := a.Gitaly.Storage(p.Storage)
+	if err != nil {
+		return nil, err
+	}
+	answer := wire.AllowedResponse{
+		Status: true, GLRepository: p.GLRepository(), GLProjectPath: p.FullPath, GLProjectID: p.ID, GLRootNamespaceID: p.Namespace.RootID(),
+		GLID: r.GLID(), GitConfigOptions: a.gitConfig(), ConsoleMessages: []string{},
+		Gitaly: &wire.Gitaly{
+			Repository: wire.Repository{
+				StorageName: p.Storage, RelativePath: p.DiskPath, GitAlternateObjectDirectories: []string{},
+				GLRepository: p.GLRepository(), GLProjectPath: p.FullPath,
+			},
+			Address: storage.Address, Token: storage.Token, Features: map[string]string{},
+		},
+	}
+	if r.User != nil {
+		answer.GLUsername = r.User.Username
+	}
+	if r.User != nil && r.KeyID != 0 {
+		answer.GLKeyType, answer.GLKeyID = "key", r.KeyID
+	}
+	if r.KeyEnds != nil && r.KeyEnds.Sub(a.Now()) < expirySoon {
+		answer.ConsoleMessages = append(answer.ConsoleMessages, "INFO: Your SSH key is expiring soon. Please generate a new key.")
+	}
+	return answer, nil
+}
+
+func (a *api) gitConfig() []string {
+	return append([]string{"uploadpack.allowFilter=true", "uploadpack.allowAnySHA1InWant=true"}, a.ReceiveOptions...)
+}

@@ -1,0 +1,92 @@
+// Package worker does the background jobs of package jobs, on River. Each job may
+// run more than once and does nothing wrong when it does.
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"gitsplit/kit/correlation"
+	"gitsplit/kit/logging"
+	"gitsplit/services/rails-api/internal/branchcache"
+	"gitsplit/services/rails-api/internal/project"
+)
+
+// Gitaly is what the jobs ask of the storage servers; gitaly.Client does.
+type Gitaly interface {
+	Branches(ctx context.Context, p project.Project, limit int) ([]string, error)
+	Size(ctx context.Context, p project.Project) (int64, error)
+	CountCommits(ctx context.Context, p project.Project, branch string) (int64, error)
+	DefaultBranch(ctx context.Context, p project.Project) (string, error)
+	SetDefaultBranch(ctx context.Context, p project.Project, branch string) error
+}
+
+// Cleaner removes what is left of projects; projectrepo.Service does.
+type Cleaner interface {
+	Cleanup(ctx context.Context, projectID int64) error
+}
+
+// Deps is what the jobs work with; every field is needed.
+type Deps struct {
+	DB          *pgxpool.Pool
+	Gitaly      Gitaly
+	Branches    *branchcache.Cache
+	Cleaner     Cleaner
+	Concurrency int // jobs at a time
+	Log         *slog.Logger
+}
+
+// Inserter returns a client that inserts jobs and does none.
+func Inserter(db *pgxpool.Pool, log *slog.Logger) (*river.Client[pgx.Tx], error) {
+	c, err := river.NewClient(riverpgxv5.New(db), &river.Config{Logger: log})
+	if err != nil {
+		return nil, fmt.Errorf("job client: %w", err)
+	}
+	return c, nil
+}
+
+// New returns a client that does the jobs once it is started.
+func New(d Deps) (*river.Client[pgx.Tx], error) {
+	workers := river.NewWorkers()
+	for _, err := range []error{
+		river.AddWorkerSafely(workers, &postReceive{Deps: d, projects: project.New(d.DB)}),
+		river.AddWorkerSafely(workers, &projectCleanup{Deps: d}),
+	} {
+		if err != nil {
+			return nil, fmt.Errorf("job client: %w", err)
+		}
+	}
+	c, err := river.NewClient(riverpgxv5.New(d.DB), &river.Config{
+		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: d.Concurrency}},
+		Workers: workers,
+		Logger:  d.Log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("job client: %w", err)
+	}
+	return c, nil
+}
+
+// logged runs one job under a correlation id and writes its access line.
+func (d Deps) logged(ctx context.Context, id, kind string, projectID int64, do func(context.Context) error) error {
+	if !correlation.Valid(id) {
+		id = correlation.NewID()
+	}
+	ctx = correlation.With(ctx, id)
+	started := time.Now()
+	err := do(ctx)
+	attrs := []slog.Attr{slog.String("job", kind), slog.Int64("project_id", projectID), slog.String("outcome", "done")}
+	if err != nil {
+		attrs[2] = slog.String("outcome", "failed")
+		attrs = append(attrs, slog.Any(logging.KeyError, err))
+	}
+	logging.Access(ctx, d.Log, started, attrs...)
+	return err
+}
