@@ -44,9 +44,6 @@ func (a *App) server(h http.Handler) *http.Server {
 func (a *App) probing() lifecycle.Part {
 	return lifecycle.Part{Name: "probes", Run: func(ctx context.Context, ready func()) error {
 		ready()
-		if err := a.probes.RunUntilReady(ctx); err != nil {
-			return nil //nolint:nilerr // the process stops before rails-api was there
-		}
 		a.probes.Run(ctx)
 		return nil
 	}}
