@@ -26,6 +26,7 @@ type connection struct {
 	login   login
 	grace   *time.Timer // cuts the connection unless the login stops it
 
+	isUser   atomic.Bool  // the login is over
 	received atomic.Int64 // bytes read, to see that the client is alive
 	pending  atomic.Int32 // channel requests being answered
 
@@ -46,8 +47,11 @@ func newConnection(base context.Context, s *Server, nc net.Conn) *connection {
 	return c
 }
 
-// Read counts what the client sends.
+// Read counts what the client sends. Its library caller reads in one goroutine.
 func (c *connection) Read(p []byte) (int, error) {
+	if !c.isUser.Load() {
+		quickAck(c.Conn)
+	}
 	n, err := c.Conn.Read(p)
 	c.received.Add(int64(n))
 	return n, err

@@ -129,6 +129,7 @@ func (c *connection) loggedIn(lib ssh.Context) {
 		c.grace.Stop()
 	}
 	c.login.took = time.Since(c.started)
+	c.isUser.Store(true)
 	c.srv.deps.Metrics.logins.Inc()
 	if c.srv.opts.AliveInterval <= 0 || !c.own() {
 		return
