@@ -40,9 +40,10 @@ const scopeSelfRotate = "self_rotate"
 
 // session is who asks and for what.
 type session struct {
-	user   *user.User // nil: anonymous
-	token  token.Token
-	params *param.Set
+	user     *user.User // nil: anonymous
+	token    token.Token
+	params   *param.Set
+	segments map[string]string // the decoded variables of the path
 }
 
 // headerToken returns the token of the request's headers, "" when there is none (wire/rest-api.md §2). Basic auth is not for the API.

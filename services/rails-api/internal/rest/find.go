@@ -124,12 +124,3 @@ func number(s string) (int64, bool) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	return n, err == nil && n > 0 && strings.IndexFunc(s, func(c rune) bool { return c < '0' || c > '9' }) < 0
 }
-
-// pathUnescape decodes a path segment and refuses what no stored name can hold.
-func pathUnescape(s string) (string, error) {
-	decoded, err := url.PathUnescape(s)
-	if err != nil || strings.ContainsRune(decoded, 0) || strings.ToValidUTF8(decoded, "") != decoded {
-		return "", errs.New(errs.NotFound, "not a name")
-	}
-	return decoded, nil
-}

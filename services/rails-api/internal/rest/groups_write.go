@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/jackc/pgx/v5"
@@ -42,19 +43,23 @@ func (a *api) createGroup(w http.ResponseWriter, r *http.Request) error {
 			return invalid(string(in.Visibility)+" is not allowed since the parent group has a "+string(parent.Visibility)+" visibility.", "visibility_level")
 		}
 	}
-	var ns namespace.Namespace
-	err := pgx.BeginFunc(r.Context(), a.DB, func(tx pgx.Tx) (err error) {
-		if ns, err = namespace.New(tx).Create(r.Context(), in); err != nil {
-			return err
-		}
-		me := actorID(r)
-		_, err = member.New(tx).Add(r.Context(), member.NewMember{Source: member.OfNamespace(ns.ID), UserID: me, Level: member.Owner, CreatedByID: &me})
-		return err
-	})
+	ns, err := a.ownedGroup(r.Context(), actorID(r), in)
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusCreated, a.groupDetail(ns))
+}
+
+// ownedGroup makes a group together with its first owner.
+func (a *api) ownedGroup(ctx context.Context, owner int64, in namespace.NewNamespace) (ns namespace.Namespace, err error) {
+	err = pgx.BeginFunc(ctx, a.DB, func(tx pgx.Tx) error {
+		if ns, err = namespace.New(tx).Create(ctx, in); err != nil {
+			return err
+		}
+		_, err := member.New(tx).Add(ctx, member.NewMember{Source: member.OfNamespace(ns.ID), UserID: owner, Level: member.Owner, CreatedByID: &owner})
+		return err
+	})
+	return ns, err
 }
 
 func (a *api) parentGroup(r *http.Request, id int64) (namespace.Namespace, error) {

@@ -8,7 +8,7 @@ import (
 func TestMeta(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.as(b.root).get("version").text(200, `{"version":"1.2.3","revision":"abc"}`)
+	b.as(b.root).get("version").text(200, `{"revision":"abc","version":"1.2.3"}`)
 	b.with(b.token(b.root.ID, "read_user")).get("version").want(200)
 	b.anonymous().get("version").text(401, `{"message":"401 Unauthorized"}`).header("WWW-Authenticate", `Basic realm="GitLab"`)
 	b.as(b.root).get("metadata").text(200,

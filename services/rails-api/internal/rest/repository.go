@@ -33,10 +33,11 @@ func missing(err error, what string) error {
 	return err
 }
 
-// cleanPath checks a path within a repository (security-baseline.md V4) and returns it without a slash at its ends.
+// cleanPath checks a path within a repository (security-baseline.md V4) and returns it without a slash at its ends;
+// "" is the root.
 func cleanPath(p string) (string, bool) {
 	p = strings.Trim(p, "/")
-	if p == "" {
+	if p == "" || p == "." {
 		return "", true
 	}
 	return p, filepath.IsLocal(p) && path.Clean(p) == p

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/gorilla/mux"
 
@@ -85,7 +88,11 @@ func (a *api) open(r *http.Request, rt route) (*session, error) {
 			}
 		}
 	}
-	return s, s.check(r.Method, rt.need)
+	if err := s.check(r.Method, rt.need); err != nil {
+		return s, err
+	}
+	s.segments, err = segments(r)
+	return s, err
 }
 
 // params returns the parameters of the request.
@@ -111,14 +118,22 @@ func actorID(r *http.Request) int64 {
 	return 0
 }
 
-// segment returns a decoded path segment; what cannot be decoded, or holds what no name can, names nothing.
-func segment(r *http.Request, name string) string {
-	s, err := pathUnescape(mux.Vars(r)[name])
-	if err != nil {
-		return ""
+// segments decodes the variables of a route's path. A path that cannot be decoded, or holds what no stored name can, names nothing.
+func segments(r *http.Request) (map[string]string, error) {
+	raw := mux.Vars(r)
+	decoded := make(map[string]string, len(raw))
+	for name, value := range raw {
+		text, err := url.PathUnescape(value)
+		if err != nil || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+			return nil, notFound("")
+		}
+		decoded[name] = text
 	}
-	return s
+	return decoded, nil
 }
+
+// segment returns one decoded variable of the route's path, "" when the route has none of that name.
+func segment(r *http.Request, name string) string { return current(r).segments[name] }
 
 // writeJSON answers with a JSON document.
 func writeJSON(w http.ResponseWriter, status int, v any) error {

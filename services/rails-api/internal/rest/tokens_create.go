@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"time"
@@ -110,21 +111,24 @@ func (a *api) rotate(w http.ResponseWriter, r *http.Request, old token.Token) er
 	if err != nil {
 		return err
 	}
-	var plain string
-	var fresh token.Token
-	err = pgx.BeginFunc(r.Context(), a.DB, func(tx pgx.Tx) error {
-		tokens := token.New(tx)
-		if err := tokens.Revoke(r.Context(), old.ID); err != nil {
-			return err
-		}
-		in := token.NewToken{UserID: old.UserID, Name: old.Name, Description: old.Description, Scopes: old.Scopes, ExpiresAt: day}
-		fresh, plain, err = tokens.Create(r.Context(), in)
-		return err
-	})
+	in := token.NewToken{UserID: old.UserID, Name: old.Name, Description: old.Description, Scopes: old.Scopes, ExpiresAt: day}
+	fresh, plain, err := a.replaceToken(r.Context(), old.ID, in)
 	if err != nil {
 		return err
 	}
 	shape := a.tokenEntity(fresh)
 	shape.Token = plain
 	return writeJSON(w, http.StatusOK, shape)
+}
+
+func (a *api) replaceToken(ctx context.Context, old int64, in token.NewToken) (fresh token.Token, plain string, err error) {
+	err = pgx.BeginFunc(ctx, a.DB, func(tx pgx.Tx) error {
+		tokens := token.New(tx)
+		if err := tokens.Revoke(ctx, old); err != nil {
+			return err
+		}
+		fresh, plain, err = tokens.Create(ctx, in)
+		return err
+	})
+	return fresh, plain, err
 }
