@@ -56,7 +56,9 @@ type Config struct {
 	Attempts int
 	// RequireJSON refuses answers of another content type, as gitaly does.
 	RequireJSON bool
-	Now         func() time.Time // nil is time.Now
+	// Wrap puts something around each attempt, for metrics; nil is nothing.
+	Wrap func(http.RoundTripper) http.RoundTripper
+	Now  func() time.Time // nil is time.Now
 }
 
 // Client calls the internal API. It is safe for concurrent use.
@@ -64,6 +66,7 @@ type Client struct {
 	cfg  Config
 	base string
 	http *http.Client
+	idle func() // closes idle connections
 }
 
 // New returns a client. A URL of an unknown form is an error.
@@ -94,7 +97,12 @@ func New(cfg Config) (*Client, error) {
 		}
 	}
 	refuse := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Client{cfg: cfg, base: base, http: &http.Client{Transport: tr, CheckRedirect: refuse, Timeout: cfg.Timeout}}, nil
+	var around http.RoundTripper = tr
+	if cfg.Wrap != nil {
+		around = cfg.Wrap(tr)
+	}
+	httpClient := &http.Client{Transport: around, CheckRedirect: refuse, Timeout: cfg.Timeout}
+	return &Client{cfg: cfg, base: base, http: httpClient, idle: tr.CloseIdleConnections}, nil
 }
 
 func parseURL(raw, root string) (base, socket string, err error) {
@@ -117,7 +125,7 @@ func parseURL(raw, root string) (base, socket string, err error) {
 }
 
 // Close releases idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() { c.idle() }
 
 // Get decodes the answer of a GET into out.
 func (c *Client) Get(ctx context.Context, path string, query url.Values, out any) error {

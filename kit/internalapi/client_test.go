@@ -212,3 +212,24 @@ func TestID(t *testing.T) {
 		}
 	}
 }
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestClient_wrap(t *testing.T) {
+	t.Parallel()
+	var attempts atomic.Int64
+	wrap := func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			attempts.Add(1)
+			return next.RoundTrip(r)
+		})
+	}
+	c := newClient(t, internalapi.Config{Wrap: wrap}, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"redis":true}`)
+	})
+	if got, err := c.Check(t.Context()); err != nil || !got.Redis || attempts.Load() != 1 {
+		t.Errorf("Check = %+v, %v after %d attempts", got, err, attempts.Load())
+	}
+}
