@@ -54,6 +54,7 @@ func New(conf Config, log *slog.Logger) (_ *App, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("secret: %w", err)
 	}
+	reg := prometheus.NewRegistry()
 	api, err := internalapi.New(internalapi.Config{
 		URL:             conf.GitLabURL,
 		RelativeURLRoot: conf.GitLabRelativeURLRoot,
@@ -61,13 +62,12 @@ func New(conf Config, log *slog.Logger) (_ *App, err error) {
 		UserAgent:       userAgent,
 		Timeout:         conf.HTTPSettings.ReadTimeout.D(),
 		Attempts:        apiAttempts,
+		Wrap:            apiMetrics(reg),
 	})
 	if err != nil {
 		return nil, err
 	}
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	reg.MustRegister(buildInfo())
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
 	a := &App{conf: conf, log: log, api: api, gitaly: pools(log), probes: probe.New(reg)}
 	defer func() {
 		if err != nil {
@@ -128,20 +128,6 @@ func loadHostKeys(files []string) ([]gossh.Signer, error) {
 		keys, faults = append(keys, key), append(faults, err)
 	}
 	return keys, errors.Join(faults...)
-}
-
-func relayCounter(reg prometheus.Registerer) func(ok bool) {
-	relays := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "gitlab_shell_gitaly_connections_total", Help: "Commands relayed to gitaly."}, []string{"status"})
-	reg.MustRegister(relays)
-	ok, fail := relays.WithLabelValues("ok"), relays.WithLabelValues("fail")
-	return func(good bool) {
-		if good {
-			ok.Inc()
-		} else {
-			fail.Inc()
-		}
-	}
 }
 
 func (a *App) listen() (err error) {

@@ -180,7 +180,8 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		"gitlab_build_info{", "gitlab_shell_sshd_in_flight_connections ", "gitlab_shell_sshd_session_duration_seconds_count 1",
 		"gitlab_shell_sshd_session_established_duration_seconds_count 1", "gitlab_shell_sshd_concurrent_limited_sessions_total 0",
-		`gitlab_shell_gitaly_connections_total{status="ok"} 1`, "shell_sshd_sessions:total", "shell_sshd_connections:total",
+		`gitlab_shell_gitaly_connections_total{status="ok"} 1`, `gitlab_shell_http_requests_total{code="200",method="post"} 1`,
+		"gitlab_shell_http_in_flight_requests 0", "gitlab_shell_http_request_duration_seconds_bucket{", "shell_sshd_sessions:total", "shell_sshd_connections:total",
 	} {
 		if !strings.Contains(string(body), want) {
 			t.Errorf("no %q in /metrics:\n%s", want, body)

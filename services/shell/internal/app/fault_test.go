@@ -238,17 +238,14 @@ func TestStop(t *testing.T) {
 	got := make(chan result, 1)
 	go func() { got <- w.ssh(t, "git@127.0.0.1", "git-receive-pack a") }()
 	await(t, "the relay", started)
-	for path, want := range map[string]int{"/start": 200, "/health": 200, "/-/readiness": 200, "/-/liveness": 200} {
-		if code := w.get(t, path); code != want {
-			t.Errorf("%s while serving: %d, want %d", path, code, want)
+	w.awaitStatus(t, "/start", http.StatusOK)
+	for _, path := range []string{"/health", "/-/readiness", "/-/liveness"} {
+		if code := w.get(t, path); code != http.StatusOK {
+			t.Errorf("%s while serving: %d, want 200", path, code)
 		}
 	}
 	w.stop()
-	for deadline := time.Now().Add(10 * time.Second); w.get(t, "/start") != http.StatusServiceUnavailable; {
-		if time.Now().After(deadline) {
-			t.Fatal("/start never said 503")
-		}
-	}
+	w.awaitStatus(t, "/start", http.StatusServiceUnavailable)
 	if code := w.get(t, "/health"); code != 200 {
 		t.Errorf("/health while stopping: %d", code)
 	}
@@ -259,6 +256,15 @@ func TestStop(t *testing.T) {
 	}
 	if err := <-w.stopped; err != nil {
 		t.Errorf("daemon: %v", err)
+	}
+}
+
+func (w *world) awaitStatus(t *testing.T, path string, want int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); w.get(t, path) != want; {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s never answered %d", path, want)
+		}
 	}
 }
 

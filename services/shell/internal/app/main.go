@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"runtime/debug"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"gitsplit/kit/logging"
 )
 
@@ -45,7 +43,7 @@ func Main(ctx context.Context, args []string, lookupEnv func(string) (string, bo
 		return err
 	}
 	log.InfoContext(ctx, "starting", slog.Any("config", conf.masked()))
-	a, err := New(conf, log)
+	a, err := New(conf, log) //nolint:contextcheck // opening a listener does not wait
 	if err != nil {
 		return err
 	}
@@ -68,14 +66,4 @@ func version() (version, built string) {
 		}
 	}
 	return version, built
-}
-
-func buildInfo() prometheus.Collector {
-	v, built := version()
-	g := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "gitlab_build_info", Help: "The running version; always 1.",
-		ConstLabels: prometheus.Labels{"version": v, "built": built},
-	})
-	g.Set(1)
-	return g
 }

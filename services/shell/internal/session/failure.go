@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -75,7 +76,8 @@ func explain(ctx context.Context, err error) outcome {
 	if e, ok := errors.AsType[*errs.Error](err); ok {
 		return outcome{exit: exitFailure, text: e.Msg, ours: e.Kind == errs.Internal}
 	}
-	if errors.Is(err, io.EOF) { // the client closed its end in the middle
+	if _, broken := errors.AsType[*net.OpError](err); broken || errors.Is(err, io.EOF) {
+		// The client closed its end in the middle.
 		return outcome{exit: exitFailure, silent: true}
 	}
 	text := "Internal error. Please contact your administrator and give this id: " + correlation.ID(ctx)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -43,6 +44,7 @@ func TestExplain(t *testing.T) {
 		{"cancelled by gitaly", status.Error(codes.Canceled, "user canceled the push"), outcome{exit: 1, text: "user canceled the push"}},
 		{"refusal", errs.New(errs.Denied, "m"), outcome{exit: 1, text: "m"}},
 		{"client closed its end", fmt.Errorf("write: %w", io.EOF), outcome{exit: 1, silent: true}},
+		{"connection lost", fmt.Errorf("write: %w", &net.OpError{Op: "write", Err: net.ErrClosed}), outcome{exit: 1, silent: true}},
 		{"anything else", errors.New("nil map"), outcome{exit: 1, ours: true,
 			text: "Internal error. Please contact your administrator and give this id: the-id"}},
 	} {
