@@ -48,7 +48,7 @@ func create(ctx context.Context, tx pgx.Tx, in NewNamespace) (Namespace, error) 
 	const insert = `
 		WITH new AS (SELECT nextval(pg_get_serial_sequence('namespaces', 'id')) AS id),
 		made AS (INSERT INTO namespaces (id, kind, parent_id, owner_id, path, name, description, visibility, traversal_ids)
-			SELECT id, $1, $2, $3, $4, $5, $6, $7, $8 || id FROM new)
+			SELECT id, $1, $2, $3, $4, $5, $6, $7, $8::bigint[] || id FROM new)
 		INSERT INTO routes (path, name, namespace_id) SELECT $9, $10, id FROM new RETURNING namespace_id`
 	r := parent.route().Below(in.Path, in.Name)
 	var id int64
