@@ -41,6 +41,7 @@ const scopeSelfRotate = "self_rotate"
 // session is who asks and for what.
 type session struct {
 	user     *user.User // nil: anonymous
+	sudoer   *user.User // who acts as user, when somebody else does
 	token    token.Token
 	params   *param.Set
 	segments map[string]string // the decoded variables of the path

@@ -62,6 +62,9 @@ func (a *api) audit(r *http.Request, rt route, s *session, status int) {
 	if s.user != nil {
 		attrs = append(attrs, slog.String(logging.KeyUser, s.user.Username), slog.Int64("token_id", s.token.ID))
 	}
+	if s.sudoer != nil {
+		attrs = append(attrs, slog.String("sudoer", s.sudoer.Username))
+	}
 	a.Log.LogAttrs(r.Context(), slog.LevelInfo, "audit", attrs...)
 }
 
@@ -87,6 +90,9 @@ func (a *api) open(r *http.Request, rt route) (*session, error) {
 				return s, err
 			}
 		}
+	}
+	if err := a.sudo(r, s); err != nil {
+		return s, err
 	}
 	if err := s.check(r.Method, rt.need); err != nil {
 		return s, err

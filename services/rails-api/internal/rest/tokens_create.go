@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"gitsplit/services/rails-api/internal/postgres"
 	"gitsplit/services/rails-api/internal/token"
 )
 
@@ -121,8 +122,18 @@ func (a *api) rotate(w http.ResponseWriter, r *http.Request, old token.Token) er
 	return writeJSON(w, http.StatusOK, shape)
 }
 
+// lockToken makes rotations of one token wait for each other, so that it has one successor.
+const lockToken = "SELECT NOT revoked FROM personal_access_tokens WHERE id = $1 FOR UPDATE"
+
 func (a *api) replaceToken(ctx context.Context, old int64, in token.NewToken) (fresh token.Token, plain string, err error) {
 	err = pgx.BeginFunc(ctx, a.DB, func(tx pgx.Tx) error {
+		var usable bool
+		if err := tx.QueryRow(ctx, lockToken, old).Scan(&usable); err != nil {
+			return postgres.Error(err, "token")
+		}
+		if !usable {
+			return badRequest("Token already revoked or expired")
+		}
 		tokens := token.New(tx)
 		if err := tokens.Revoke(ctx, old); err != nil {
 			return err

@@ -100,3 +100,45 @@ func TestTokens_rotate(t *testing.T) {
 	b.with(fresh.Token).get("user").want(200)
 	b.as(b.root).post("personal_access_tokens/"+id(own.ID)+"/rotate", nil).want(400)
 }
+
+func TestTokens_rotateOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	own := b.token(b.root.ID, "api", "self_rotate")
+	codes := make(chan int)
+	const tries = 4
+	for range tries {
+		go func() { codes <- b.with(own).post("personal_access_tokens/self/rotate", nil).Code }()
+	}
+	good := 0
+	for range tries {
+		if <-codes == 200 {
+			good++
+		}
+	}
+	if good != 1 {
+		t.Errorf("%d rotations of one token", good)
+	}
+}
+
+func TestSudo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ann := b.person("ann")
+	sudo := b.with(b.token(b.root.ID, "api", "sudo"))
+	for _, name := range []string{"ann", id(ann.ID)} {
+		var me struct{ Username string }
+		sudo.get("user?sudo=" + name).want(200).into(&me)
+		if me.Username != "ann" {
+			t.Errorf("sudo %s is %q", name, me.Username)
+		}
+	}
+	sudo.post("users/"+id(ann.ID)+"/block", map[string]string{"sudo": "ann"}).text(403, `{"message":"403 Forbidden"}`)
+	sudo.get("user?sudo=nobody").text(404, `{"message":"404 User with ID or username 'nobody' Not Found"}`)
+	b.as(b.root).get("user?sudo=ann").want(403)
+	b.with(b.token(ann.ID, "api", "sudo")).get("user?sudo=root").text(403, `{"message":"403 Forbidden - Must be admin to use sudo"}`)
+	b.anonymous().get("projects?sudo=ann").text(401, unauthorized)
+	if !strings.Contains(b.log.String(), `"user":"ann","token_id":`) || !strings.Contains(b.log.String(), `"sudoer":"root"`) {
+		t.Errorf("no trace of sudo in the log: %s", b.log)
+	}
+}
