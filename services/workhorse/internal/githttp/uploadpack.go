@@ -26,8 +26,11 @@ func (s *Service) UploadPack(w http.ResponseWriter, r *http.Request, a *preauth.
 		body.deadline = time.Now().Add(s.Limits.UploadPackTime)
 	}
 	out := newAnswer(w, "application/x-git-upload-pack-result")
-	if err := s.uploadPack(ctx, r, a, body, out); err != nil {
-		body.drain(s.Limits.DrainAfterFailure)
+	err := s.uploadPack(ctx, r, a, body, out)
+	if !out.begun {
+		body.drain(s.Limits.DrainAfterFailure) // of what gitaly did not want
+	}
+	if err != nil {
 		s.postFailed(r, uploadPack, out, errors.Join(err, body.failure()))
 	}
 	if !out.begun { // an empty answer is a good one: a fetch that needs nothing
