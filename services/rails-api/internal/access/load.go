@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -118,9 +119,9 @@ func (c *Checker) create(ctx context.Context, in GitRequest, f *facts) error {
 			*f = again
 			return nil
 		}
-		return errs.Wrap(errs.Invalid, notCreated+errs.Message(err), err)
+		return couldNot(err)
 	case errs.Invalid:
-		return errs.Wrap(errs.Invalid, notCreated+errs.Message(err), err)
+		return couldNot(err)
 	}
 	if err != nil {
 		return err
@@ -128,6 +129,15 @@ func (c *Checker) create(ctx context.Context, in GitRequest, f *facts) error {
 	f.found, f.result.Created, f.result.Project = true, true, p
 	f.level, err = levelOf(u, func(id int64) (member.Level, error) { return c.ProjectLevel(ctx, id, p) })
 	return err
+}
+
+// couldNot says why a project was not made, as a sentence.
+func couldNot(err error) error {
+	text := errs.Message(err)
+	if text != "" {
+		text = strings.ToUpper(text[:1]) + text[1:]
+	}
+	return errs.Wrap(errs.Invalid, notCreated+text, err)
 }
 
 func itoa(id int64) string { return strconv.FormatInt(id, 10) }
