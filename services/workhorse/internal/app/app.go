@@ -142,9 +142,11 @@ func (a *App) listen(ctx context.Context) (err error) {
 		return err
 	}
 	if c.Internal != (Listener{}) {
-		if a.internal, err = c.Internal.listen(ctx); err != nil {
+		internal, err := listenAll(ctx, []Listener{c.Internal})
+		if err != nil {
 			return fmt.Errorf("internal_listener: %w", err)
 		}
+		a.internal = internal[0]
 	}
 	if c.PrometheusListenAddr != "" {
 		if a.metrics, err = netx.Listen(c.PrometheusListenAddr); err != nil {

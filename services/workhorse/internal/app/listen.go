@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"gitsplit/kit/netx"
+	"gitsplit/services/workhorse/internal/framing"
 )
 
 // listen opens the listener. The mode of a Unix socket is 0600.
@@ -22,7 +23,7 @@ func (l Listener) listen(ctx context.Context) (net.Listener, error) {
 	return ln, nil
 }
 
-// listenAll opens all of them or none.
+// listenAll opens all of them or none, guarded against ambiguous requests.
 func listenAll(ctx context.Context, all []Listener) (_ []net.Listener, err error) {
 	var open []net.Listener
 	for _, l := range all {
@@ -30,7 +31,7 @@ func listenAll(ctx context.Context, all []Listener) (_ []net.Listener, err error
 		if err != nil {
 			return nil, errors.Join(err, closeAll(open))
 		}
-		open = append(open, ln)
+		open = append(open, framing.Listen(ln))
 	}
 	return open, nil
 }

@@ -1,0 +1,68 @@
+// Package framing refuses HTTP/1 requests whose extent two servers could see
+// differently (security-baseline.md H1): that is how requests are smuggled past a
+// proxy in front of us. net/http is lenient here: it lets Transfer-Encoding win
+// over Content-Length, ignores it in HTTP/1.0, folds header lines, and takes the
+// same Content-Length twice.
+//
+// A guarded connection follows the requests on it, heads and bodies, and spoils an
+// ambiguous head before net/http has read it all: net/http then answers 400 and
+// closes the connection. It changes nothing else. A connection that stops being
+// HTTP/1, such as an upgraded one, must not be guarded.
+package framing
+
+import (
+	"errors"
+	"io"
+	"net"
+)
+
+// Listen guards every connection that ln accepts.
+func Listen(ln net.Listener) net.Listener { return &listener{ln} }
+
+type listener struct{ net.Listener }
+
+// Accept returns the next connection, guarded.
+func (l *listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &conn{Conn: c}, nil
+}
+
+// spoil is no header line, and so makes net/http answer 400.
+const spoil = "\x00\r\n\r\n"
+
+// errChunks ends a connection whose chunks cannot be followed.
+var errChunks = errors.New("malformed chunked encoding")
+
+// conn is a guarded connection. Reads come one at a time, as net/http does it.
+type conn struct {
+	net.Conn
+	scan scanner
+	rest []byte // of spoil, once the connection is spoilt
+	err  error  // sticky
+}
+
+// Read returns the client's bytes, up to the line that makes a head ambiguous.
+func (c *conn) Read(p []byte) (int, error) {
+	if len(c.rest) > 0 {
+		n := copy(p, c.rest)
+		c.rest = c.rest[n:]
+		return n, nil
+	}
+	if c.err != nil {
+		return 0, c.err
+	}
+	n, err := c.Conn.Read(p)
+	good, fault := c.scan.advance(p[:n])
+	switch {
+	case fault == nil:
+		return n, err
+	case errors.Is(fault, errAmbiguous):
+		c.rest, c.err = []byte(spoil), io.EOF
+	default:
+		c.err = fault
+	}
+	return good, nil
+}
