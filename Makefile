@@ -47,8 +47,10 @@ verify: generate ## generated code and module files are what their sources say
 	@test -z "$$(git status --porcelain -- proto/go)" || { git status --short -- proto/go; git diff -- proto/go | head -n 50; \
 		echo 'generated code differs: run make generate and commit it' >&2; exit 1; }
 	@bad=; for dir in $(MODULES) tools; do \
-		(cd $$dir && GOWORK=off $(GO) mod tidy -diff && GOWORK=off $(GO) mod verify >/dev/null) || bad="$$bad $$dir"; \
+		(cd $$dir && GOWORK=off $(GO) mod tidy -diff) || bad="$$bad $$dir"; \
 	done; test -z "$$bad" || { echo "run GOWORK=off go mod tidy in:$$bad" >&2; exit 1; }
+	$(GO) mod verify
+	cd tools && GOWORK=off $(GO) mod verify
 
 tools: $(addprefix $(TOOLS)/,buf protoc-gen-go protoc-gen-go-grpc golangci-lint govulncheck) ## the pinned tools into .tools/
 
