@@ -75,10 +75,23 @@ func (c *Cluster) openAsRoot(h home.Home) error {
 	id := make([]byte, 6)
 	_, _ = rand.Read(id)
 	target := filepath.Join(outside, hex.EncodeToString(id))
-	if err := errors.Join(os.MkdirAll(outside, 0o755), c.useOutside(target)); err != nil { //nolint:gosec // a public parent of private directories
+	if err := makeOutside(); err != nil {
+		return err
+	}
+	if err := c.useOutside(target); err != nil {
 		return err
 	}
 	return os.Symlink(target, h.Data("postgres"))
+}
+
+// makeOutside makes the common parent of private directories, which all may pass
+// whatever the umask says.
+func makeOutside() error {
+	err := os.Mkdir(outside, 0o711) //nolint:gosec // search only
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	return errors.Join(err, os.Chmod(outside, 0o711)) //nolint:gosec // search only
 }
 
 // useOutside puts the cluster and its socket into target.

@@ -81,7 +81,7 @@ type Options struct {
 	Notify func(Event)
 	// Delays between an end and the next start.
 	Delays Delays
-	// StartLimit bounds the time from start to ready. Default 60 s.
+	// StartLimit bounds the time from the first start to ready. Default 60 s.
 	StartLimit time.Duration
 	// Adopt makes the supervisor the parent of what its processes leave behind
 	// when they die, and kills that. It is a property of the whole operating

@@ -92,9 +92,13 @@ func (u *unit) once(ctx context.Context) error {
 }
 
 // awaitReady returns nil once the process is ready, and an error if it ended, was
-// too slow, or ctx ended first.
+// too slow, or ctx ended first. Only the first start can be too slow: later, a
+// process may well have to wait until something that it needs is back.
 func (u *unit) awaitReady(ctx context.Context, p *process) error {
-	limited, cancel := context.WithTimeout(ctx, u.opts.StartLimit)
+	limited, cancel := context.WithCancel(ctx)
+	if !closed(u.ready) {
+		limited, cancel = context.WithTimeout(ctx, u.opts.StartLimit)
+	}
 	defer cancel()
 	interval := firstInterval
 	for {

@@ -1,0 +1,69 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"gitsplit/ctl/internal/banner"
+	"gitsplit/ctl/internal/home"
+	"gitsplit/ctl/internal/status"
+)
+
+// initialize is `gitsplit init`.
+func initialize(ctx context.Context, sys System) error {
+	set, h, err := load(sys)
+	if err != nil {
+		return err
+	}
+	unlock, err := open(h)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := prepare(ctx, sys, set, h, false); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(sys.Stdout, "%s is ready for: gitsplit up\n", h.Root)
+	return err
+}
+
+// showStatus is `gitsplit status`.
+func showStatus(sys System) error {
+	_, h, err := load(sys)
+	if err != nil {
+		return err
+	}
+	if !h.Locked() {
+		_, err := fmt.Fprintf(sys.Stdout, "gitsplit is not running in %s\n", h.Root)
+		return errors.Join(errNotReady, err)
+	}
+	s, err := status.Read(h.Run(statusFile))
+	if errors.Is(err, os.ErrNotExist) {
+		_, err := fmt.Fprintf(sys.Stdout, "gitsplit is being prepared in %s\n", h.Root)
+		return errors.Join(errNotReady, err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.Show(sys.Stdout); err != nil {
+		return err
+	}
+	if !s.AllReady() {
+		return errNotReady
+	}
+	return nil
+}
+
+// credentials is `gitsplit credentials`.
+func credentials(sys System) error {
+	set, h, err := load(sys)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(h.Secret(home.RootPassword)); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("there is nothing in %s yet; run: gitsplit up", h.Root)
+	}
+	return banner.Print(sys.Stdout, h, set)
+}

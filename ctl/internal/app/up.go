@@ -1,0 +1,195 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"gitsplit/ctl/internal/banner"
+	"gitsplit/ctl/internal/logs"
+	"gitsplit/ctl/internal/services"
+	"gitsplit/ctl/internal/status"
+	"gitsplit/ctl/internal/supervise"
+)
+
+// self is how gitsplit's own lines are marked among those of the services.
+const self = "gitsplit"
+
+// up is `gitsplit up`. It returns when every process is gone.
+func up(ctx context.Context, sys System) (err error) {
+	began := time.Now()
+	set, h, err := load(sys)
+	if err != nil {
+		return err
+	}
+	if err := checkPrograms(sys.Bin); err != nil {
+		return err
+	}
+	unlock, err := open(h)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	ctx, insist, cancel := onSignals(ctx, sys)
+	defer cancel()
+	if err := clearLeftovers(ctx, sys, h); err != nil {
+		return err
+	}
+	if err := set.CheckPorts(ctx); err != nil {
+		return err
+	}
+	plan, err := prepare(ctx, sys, set, h, true)
+	if ctx.Err() != nil {
+		return nil // stopped before anything was started
+	}
+	if err != nil {
+		return err
+	}
+	r, err := newRunner(sys, plan)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	return r.run(ctx, insist, began)
+}
+
+// onSignals ends the returned context at the first signal and closes insist at
+// the second.
+func onSignals(ctx context.Context, sys System) (stopped context.Context, insist <-chan struct{}, cancel func()) {
+	stopped, stop := context.WithCancel(ctx)
+	again, end := make(chan struct{}), make(chan struct{})
+	signals := sys.Signals()
+	wait := func() bool {
+		select {
+		case <-signals:
+			return true
+		case <-end:
+			return false
+		}
+	}
+	go func() {
+		if !wait() {
+			return
+		}
+		_, _ = fmt.Fprintf(sys.Stderr, "\n%s: stopping; again to kill at once\n", self)
+		stop()
+		if wait() {
+			close(again)
+		}
+	}()
+	return stopped, again, func() { stop(); close(end) }
+}
+
+// runner is a running gitsplit: the supervisor with what listens to it.
+type runner struct {
+	sys     System
+	plan    services.Plan
+	console *logs.Console
+	board   *status.Board
+	files   []*logs.File
+	sinks   map[string]*logs.Sink
+	sup     *supervise.Supervisor
+}
+
+func newRunner(sys System, plan services.Plan) (_ *runner, err error) {
+	r := &runner{
+		sys: sys, plan: plan, sinks: map[string]*logs.Sink{},
+		console: logs.NewConsole(sys.Stderr, sys.Colour, plan.Settings.Verbose, len(services.Workhorse)),
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.closeFiles())
+		}
+	}()
+	first := status.Status{
+		PID: os.Getpid(), Started: time.Now(), URL: plan.Settings.ExternalURL, SSHURL: plan.Settings.SSHURL(),
+		Database: plan.Postgres.Data(), Sockets: plan.Home.Sockets,
+	}
+	specs := plan.Specs()
+	for i := range specs {
+		name := specs[i].Name
+		file, err := logs.OpenFile(plan.Home.Log(name), logs.MaxFile)
+		if err != nil {
+			return nil, err
+		}
+		r.files = append(r.files, file)
+		r.sinks[name] = logs.NewSink(name, file, r.console, format(name))
+		specs[i].Output = r.sinks[name]
+		first.Processes = append(first.Processes, status.Process{Name: name, Go: services.Ours(name), State: supervise.Waiting})
+	}
+	if r.sup, err = supervise.New(specs, supervise.Options{Notify: r.notify, Adopt: true}); err != nil {
+		return nil, err
+	}
+	r.board, err = status.NewBoard(plan.Home.Run(statusFile), first)
+	return r, err
+}
+
+func format(name string) logs.Format {
+	switch name {
+	case services.Postgres:
+		return logs.Postgres
+	case services.Redis:
+		return logs.Quiet
+	}
+	return logs.JSON
+}
+
+// run keeps everything running until ctx ends.
+func (r *runner) run(ctx context.Context, insist <-chan struct{}, began time.Time) error {
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		select {
+		case <-insist:
+			r.sup.Kill()
+		case <-ended:
+		}
+	}()
+	return r.sup.Run(ctx, func() { r.ready(time.Since(began)) })
+}
+
+func (r *runner) ready(took time.Duration) {
+	if r.plan.Postgres.Dir != r.plan.Home.Data(services.Postgres) {
+		r.console.Say(self, "the database is in %s, where user postgres can reach it", r.plan.Postgres.Dir)
+	}
+	r.console.Say(self, "all %d processes are ready after %.1f s; Ctrl-C stops them, the data stay in %s",
+		len(services.Names()), took.Seconds(), r.plan.Home.Root)
+	if err := banner.Print(r.sys.Stdout, r.plan.Home, r.plan.Settings); err != nil {
+		r.console.Warn(self, "%v", err)
+	}
+}
+
+// notify shows what happens to the processes, and writes it down.
+func (r *runner) notify(e supervise.Event) {
+	switch {
+	case e.State == supervise.Ready:
+		r.console.Say(e.Name, "ready after %.2f s", time.Since(e.Started).Seconds())
+	case e.State == supervise.Backoff:
+		r.console.Warn(e.Name, "%v; will be started again in %v; see %s", e.Err, e.Delay, r.plan.Home.Log(e.Name))
+	case e.State == supervise.Stopped && e.Err != nil:
+		for _, line := range r.sinks[e.Name].Tail() {
+			r.console.Warn(e.Name, "%s", line)
+		}
+		r.console.Warn(e.Name, "%v; see %s", e.Err, r.plan.Home.Log(e.Name))
+	case e.State == supervise.Stopped:
+		r.console.Say(e.Name, "stopped")
+	}
+	if err := r.board.Set(e); err != nil {
+		r.console.Warn(self, "%v", err)
+	}
+}
+
+// close removes what says that gitsplit runs, and the sockets.
+func (r *runner) close() error {
+	return errors.Join(r.board.Remove(), r.plan.Home.ClearSockets(), r.closeFiles())
+}
+
+func (r *runner) closeFiles() error {
+	var errs []error
+	for _, file := range r.files {
+		errs = append(errs, file.Close())
+	}
+	return errors.Join(errs...)
+}

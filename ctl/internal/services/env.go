@@ -1,0 +1,48 @@
+package services
+
+import (
+	"slices"
+	"strings"
+
+	"gitsplit/ctl/internal/settings"
+)
+
+// env builds the environment of a child from the few variables that it may have:
+// those of the system, of Go, of tracing, ours, and its own settings. What else is
+// in the environment of gitsplit, the seed of root's password above all, is not
+// passed on (security-baseline.md T6).
+func (p Plan) env(prefix string) []string {
+	env := []string{"LANG=C.UTF-8"}
+	for _, item := range p.Environ {
+		name, _, ok := strings.Cut(item, "=")
+		if ok && passed(name, prefix) {
+			env = append(env, item)
+		}
+	}
+	for name, value := range goDefaults() {
+		if !slices.ContainsFunc(env, func(item string) bool { return strings.HasPrefix(item, name+"=") }) {
+			env = append(env, name+"="+value)
+		}
+	}
+	slices.Sort(env)
+	return env
+}
+
+// goDefaults keep idle processes small and let busy ones grow: half the usual
+// growth between collections, and a soft limit that makes the collector work
+// harder before a service becomes a burden to its host.
+func goDefaults() map[string]string {
+	return map[string]string{"GOGC": "50", "GOMEMLIMIT": "256MiB"}
+}
+
+func passed(name, prefix string) bool {
+	if name == settings.VarPassword {
+		return false
+	}
+	exact := []string{
+		"PATH", "HOME", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR",
+		"GOGC", "GOMEMLIMIT", "GOMAXPROCS", "GODEBUG", "GOTRACEBACK", "GOCOVERDIR", "GORACE",
+	}
+	return slices.Contains(exact, name) || strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "GITSPLIT_") ||
+		prefix != "" && strings.HasPrefix(name, prefix)
+}

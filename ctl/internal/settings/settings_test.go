@@ -1,0 +1,115 @@
+package settings_test
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"gitsplit/ctl/internal/settings"
+)
+
+func lookup(env map[string]string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		value, ok := env[name]
+		return value, ok
+	}
+}
+
+func TestLoad_defaults(t *testing.T) {
+	t.Parallel()
+	got, err := settings.Load(lookup(map[string]string{"GITSPLIT_BIND": ""}))
+	want := settings.Settings{
+		Bind: netip.MustParseAddr("127.0.0.1"), HTTPPort: 8080, SSHPort: 2222, ExternalURL: "http://localhost:8080", Host: "localhost",
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); err != nil || diff != "" {
+		t.Errorf("Load: %v (-want +got):\n%s", err, diff)
+	}
+	if got.HTTPAddr() != "127.0.0.1:8080" || got.SSHURL() != "ssh://git@localhost:2222" {
+		t.Errorf("%s, %s", got.HTTPAddr(), got.SSHURL())
+	}
+}
+
+func TestLoad_external(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ url, port, wantURL, wantSSH string }{
+		{"https://git.example.org", "22", "https://git.example.org", "ssh://git@git.example.org"},
+		{"https://git.example.org:8443/", "2222", "https://git.example.org:8443", "ssh://git@git.example.org:2222"},
+		{"http://[2001:db8::1]:8080", "2222", "http://[2001:db8::1]:8080", "ssh://git@[2001:db8::1]:2222"},
+		{"http://[2001:db8::1]", "22", "http://[2001:db8::1]", "ssh://git@[2001:db8::1]"},
+	}
+	for _, tc := range tests {
+		s, err := settings.Load(lookup(map[string]string{"EXTERNAL_URL": tc.url, "GITSPLIT_SSH_PORT": tc.port}))
+		if err != nil || s.ExternalURL != tc.wantURL || s.SSHURL() != tc.wantSSH {
+			t.Errorf("%s: %s, %s, %v; want %s, %s", tc.url, s.ExternalURL, s.SSHURL(), err, tc.wantURL, tc.wantSSH)
+		}
+	}
+}
+
+func TestLoad_everyFault(t *testing.T) {
+	t.Parallel()
+	_, err := settings.Load(lookup(map[string]string{
+		"GITSPLIT_HTTP_PORT": "0", "GITSPLIT_SSH_PORT": "70000", "GITSPLIT_BIND": "localhost", "EXTERNAL_URL": "ftp://x", "GITSPLIT_VERBOSE": "very",
+	}))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, name := range []string{"GITSPLIT_HTTP_PORT", "GITSPLIT_SSH_PORT", "GITSPLIT_BIND", "EXTERNAL_URL", "GITSPLIT_VERBOSE"} {
+		if !strings.Contains(err.Error(), name+": ") {
+			t.Errorf("%s is not named in %q", name, err)
+		}
+	}
+}
+
+func TestLoad_refused(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{
+		"http://", "http://a b", "http://x/path", "http://user:pw@x", "http://x?q", "http://x#f", "http://x:0", "http://x:99999", "http://$(id)", "x", "http://-x", ":",
+	} {
+		if s, err := settings.Load(lookup(map[string]string{"EXTERNAL_URL": url})); err == nil {
+			t.Errorf("EXTERNAL_URL %q became %q", url, s.ExternalURL)
+		} else if strings.Contains(err.Error(), ":pw@") {
+			t.Errorf("the error shows a password: %v", err)
+		}
+	}
+	if _, err := settings.Load(lookup(map[string]string{"GITSPLIT_SSH_PORT": "8080"})); err == nil {
+		t.Error("one port for two services")
+	}
+}
+
+func TestCheckPorts(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	port := netip.MustParseAddrPort(ln.Addr().String()).Port()
+	tests := []struct {
+		bind string
+		want string
+	}{
+		{"127.0.0.1", "set GITSPLIT_SSH_PORT to a free port"},
+		{"192.0.2.1", "set GITSPLIT_BIND to one that it has"},
+	}
+	for _, tc := range tests {
+		s := settings.Settings{Bind: netip.MustParseAddr(tc.bind), SSHPort: port}
+		if err := s.CheckPorts(t.Context()); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v, want %q", tc.bind, err, tc.want)
+		}
+	}
+}
+
+func FuzzLoad_external(f *testing.F) {
+	f.Add("http://localhost:8080")
+	f.Add("https://[::1]:1")
+	f.Fuzz(func(t *testing.T, url string) {
+		s, err := settings.Load(lookup(map[string]string{"EXTERNAL_URL": url}))
+		if err == nil && strings.ContainsAny(s.ExternalURL+s.Host, " '\"\\$`;&|\n") {
+			t.Errorf("%q reaches shell lines as %q", url, s.ExternalURL)
+		}
+	})
+}
