@@ -127,7 +127,7 @@ func (a *api) branchShape(r *http.Request, p project.Project) (func(repo.Branch)
 			Protected: len(covering) > 0,
 			CanPush:   level >= member.Developer && len(covering) == 0 && !p.Archived,
 			Default:   b.Name == p.DefaultBranch,
-			WebURL:    a.web(p.FullPath, "-", "tree", b.Name),
+			WebURL:    a.web(p.FullPath, "-", "tree", escaped(b.Name)),
 		}
 		for _, rule := range covering {
 			shape.DevelopersCanPush = shape.DevelopersCanPush || rule.PushLevel == member.Developer

@@ -89,9 +89,8 @@ func (a *api) movedTo(r *http.Request, id int64) error {
 	if !reads(r.Method) {
 		return message(http.StatusMethodNotAllowed, "Non GET methods are not allowed for moved projects")
 	}
-	old := "/" + mux.Vars(r)["id"]
-	path, rest, _ := strings.Cut(r.URL.EscapedPath(), old)
-	location := a.web(strings.TrimPrefix(path, "/")) + "/" + strconv.FormatInt(id, 10) + rest
+	kind, tail, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), prefix+"/"), "/")
+	location := a.apiURL(kind, id) + strings.TrimPrefix(tail, mux.Vars(r)["id"])
 	if query := withoutTokens(r.URL.Query()); len(query) > 0 {
 		location += "?" + query.Encode()
 	}

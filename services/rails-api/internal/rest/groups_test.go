@@ -89,6 +89,9 @@ func TestGroups_update(t *testing.T) {
 	b.as(dev).get("groups/New").want(200)
 	b.as(dev).get("projects/old%2Fp").want(301)
 	b.as(ann).put("groups/old", map[string]any{"name": "x"}).want(http.StatusMethodNotAllowed)
+	v4 := b.group(ann, "grps", "public")
+	b.as(ann).put("groups/grps", map[string]any{"path": "other"}).want(200)
+	b.as(ann).get("groups/grps").want(301).header("Location", "https://git.example/api/v4/groups/"+id(v4.ID))
 }
 
 func TestNamespaces(t *testing.T) {

@@ -39,3 +39,6 @@ func (a *api) self(r *http.Request) *url.URL {
 
 // web is the public URL of a page.
 func (a *api) web(path ...string) string { return a.site.URL(strings.Join(path, "/")) }
+
+// escaped prepares a name from git, which may hold anything, for an address; its slashes stay.
+func escaped(name string) string { return (&url.URL{Path: name}).EscapedPath() }

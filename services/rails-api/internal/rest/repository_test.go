@@ -55,7 +55,10 @@ type branchShape struct {
 func TestBranches_read(t *testing.T) {
 	t.Parallel()
 	b, ann, dev, guest := filled(t)
-	a := b.as(dev).get(repository+"branches").header("X-Total", "22").header("X-Next-Page", "2")
+	a := b.as(dev).get(repository+"branches").header("X-Total", "22").header("X-Next-Page", "2").
+		header("Link", `<https://git.example/api/v4/projects/ann%2Fp/repository/branches?page=2&per_page=20>; rel="next", `+
+			`<https://git.example/api/v4/projects/ann%2Fp/repository/branches?page=1&per_page=20>; rel="first", `+
+			`<https://git.example/api/v4/projects/ann%2Fp/repository/branches?page=2&per_page=20>; rel="last"`)
 	if got := a.names("name"); !strings.HasPrefix(got, "feat/000 feat/001 ") || len(a.list()) != 20 {
 		t.Errorf("branches: %s", got)
 	}

@@ -62,7 +62,12 @@ func (noJobs) InsertTx(context.Context, pgx.Tx, river.JobArgs, *river.InsertOpts
 
 func setup(tb testing.TB) *bench {
 	tb.Helper()
-	b := &bench{tb: tb, db: pgtest.New(tb), gitaly: newFakeGitaly(tb), now: time.Now().UTC().Truncate(time.Second), log: &bytes.Buffer{}}
+	return setupOn(tb, pgtest.New(tb))
+}
+
+func setupOn(tb testing.TB, db *pgxpool.Pool) *bench {
+	tb.Helper()
+	b := &bench{tb: tb, db: db, gitaly: newFakeGitaly(tb), now: time.Now().UTC().Truncate(time.Second), log: &bytes.Buffer{}}
 	external, err := url.Parse("https://git.example")
 	b.must(err)
 	log := slog.New(slog.NewJSONHandler(b.log, nil))

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"net/http"
+	"strings"
 
 	"gitsplit/services/rails-api/internal/rest/entity"
 	"gitsplit/services/rails-api/internal/rest/page"
@@ -44,6 +45,9 @@ func (a *api) listUsers(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err := p.Err(); err != nil {
 		return err
+	}
+	if strings.Contains(f.Search, "@") && !isAdmin(r) { // the answer would tell whose address it is
+		return writeList(a, w, r, pg, []user.User{}, 0, a.userBasic)
 	}
 	list, total, err := a.users.List(r.Context(), f)
 	if err != nil {

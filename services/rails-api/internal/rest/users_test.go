@@ -66,6 +66,12 @@ func TestUser_list(t *testing.T) {
 	if e := b.as(b.root).get("users?username=ann").list()[0]; e["email"] != "ann@example.org" {
 		t.Error("the address is not shown to administrators")
 	}
+	if got := b.as(ann).get("users?search=root@example.org").header("X-Total", "0").names("username"); got != "" {
+		t.Errorf("an address leads to %s", got)
+	}
+	if got := b.as(b.root).get("users?search=ann@example.org").names("username"); got != "ann" {
+		t.Errorf("an address leads root to %q", got)
+	}
 	b.anonymous().get("users").text(401, unauthorized)
 
 	var one map[string]any
