@@ -104,6 +104,9 @@ func (a *App) externalServer(token string) *grpc.Server {
 	gitalypb.RegisterSSHServiceServer(srv, rpc.SSH{Deps: a.deps})
 	gitalypb.RegisterSmartHTTPServiceServer(srv, rpc.SmartHTTP{Deps: a.deps})
 	gitalypb.RegisterRepositoryServiceServer(srv, rpc.Repository{Deps: a.deps})
+	gitalypb.RegisterRefServiceServer(srv, rpc.Ref{Deps: a.deps})
+	gitalypb.RegisterCommitServiceServer(srv, rpc.Commit{Deps: a.deps})
+	gitalypb.RegisterBlobServiceServer(srv, rpc.Blob{Deps: a.deps})
 	gitalypb.RegisterServerServiceServer(srv, rpc.Server{Deps: a.deps})
 	return srv
 }

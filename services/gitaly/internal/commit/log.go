@@ -1,0 +1,84 @@
+package commit
+
+import (
+	"bytes"
+	"context"
+	"strconv"
+	"strings"
+
+	"gitsplit/kit/errs"
+	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/gitcmd"
+	"gitsplit/services/gitaly/internal/object"
+)
+
+// Log is List through git log, which alone follows a file through renames and counts
+// changed lines.
+func Log(ctx context.Context, git Git, repo *gitcmd.Repo, w Walk, follow, stat bool, each func(*gitalypb.GitCommit) error) error {
+	if follow && len(w.Paths) != 1 {
+		return errs.New(errs.Invalid, "can only follow a single path")
+	}
+	s, err := w.spec("--format=commit %H")
+	if err != nil {
+		return err
+	}
+	s.Name = "log"
+	if follow {
+		s.Flags = append(s.Flags, "--follow")
+	}
+	if stat {
+		s.Flags = append(s.Flags, "--shortstat")
+	}
+	objects, err := object.Open(ctx, git, repo)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = objects.Close() }()
+	var last *gitalypb.GitCommit // complete when the next one begins
+	flush := func() error {
+		if last == nil {
+			return nil
+		}
+		return each(last)
+	}
+	err = git.Lines(ctx, repo, s, func(line []byte) error {
+		oid, found := bytes.CutPrefix(line, []byte("commit "))
+		if !found {
+			if last != nil {
+				shortStat(last, string(line))
+			}
+			return nil
+		}
+		if err := flush(); err != nil {
+			return err
+		}
+		last, err = Read(objects, string(oid))
+		if err == nil && stat {
+			last.ShortStats = &gitalypb.CommitStatInfo{}
+		}
+		return err
+	})
+	if err != nil {
+		return unknownRevision(err)
+	}
+	return flush()
+}
+
+// shortStat reads " 2 files changed, 3 insertions(+), 1 deletion(-)".
+func shortStat(c *gitalypb.GitCommit, line string) {
+	for part := range strings.SplitSeq(line, ",") {
+		number, what, _ := strings.Cut(strings.TrimSpace(part), " ")
+		n, err := strconv.ParseInt(number, 10, 32)
+		if err != nil || c.ShortStats == nil {
+			continue
+		}
+		switch {
+		case strings.HasPrefix(what, "file"):
+			c.ShortStats.ChangedFiles = int32(n)
+		case strings.HasPrefix(what, "insertion"):
+			c.ShortStats.Additions = int32(n)
+		case strings.HasPrefix(what, "deletion"):
+			c.ShortStats.Deletions = int32(n)
+		}
+	}
+}

@@ -1,0 +1,195 @@
+// Package object reads git objects: one git cat-file serves all questions of a
+// request, asked and answered over its pipes, so no name travels in an argument.
+package object
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"gitsplit/kit/errs"
+	"gitsplit/services/gitaly/internal/gitcmd"
+)
+
+// Git is the part of gitcmd.Factory that this package needs.
+type Git interface {
+	Start(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec) (*gitcmd.Process, error)
+}
+
+// Info describes an object. Type is commit, tree, blob or tag.
+type Info struct {
+	OID  string
+	Type string
+	Size int64
+}
+
+// Reader reads the objects of one repository. It is not safe for concurrent use.
+type Reader struct {
+	proc *gitcmd.Process
+	in   *os.File
+	out  *os.File
+	buf  *bufio.Reader
+	rest io.Reader // of the object being read
+}
+
+// MaxHeld is the largest object that Contents holds in memory. Trees, commits and
+// tags are smaller; blobs are streamed.
+const MaxHeld = 64 << 20
+
+// errLost means that git and we no longer agree on where an answer begins.
+var errLost = errors.New("cat-file answers out of order")
+
+// Open starts git for the repository. Close must be called.
+func Open(ctx context.Context, git Git, repo *gitcmd.Repo) (_ *Reader, err error) {
+	childIn, in, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("open cat-file: %w", err)
+	}
+	out, childOut, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open cat-file: %w", err), childIn.Close(), in.Close())
+	}
+	proc, err := git.Start(ctx, repo, gitcmd.Spec{
+		Name: "cat-file", Flags: []string{"--batch-command"}, Stdin: childIn, Stdout: childOut,
+	})
+	closeErr := errors.Join(childIn.Close(), childOut.Close()) // git has its own
+	if err != nil {
+		return nil, errors.Join(err, closeErr, in.Close(), out.Close())
+	}
+	return &Reader{proc: proc, in: in, out: out, buf: bufio.NewReaderSize(out, 32<<10)}, nil
+}
+
+// Close ends git and waits for it.
+func (r *Reader) Close() error {
+	err := errors.Join(r.in.Close(), r.out.Close())
+	_ = r.proc.Wait() // it may have been writing an answer that nobody wanted
+	return err
+}
+
+// Info describes the object that a name or expression stands for. One that is not
+// there is errs.NotFound.
+func (r *Reader) Info(name string) (Info, error) { return r.ask("info", name) }
+
+// ask sends one question and reads the first line of its answer.
+func (r *Reader) ask(command, name string) (Info, error) {
+	if name == "" || strings.ContainsAny(name, "\n\x00") {
+		return Info{}, errs.New(errs.Invalid, "invalid object name")
+	}
+	if r.rest != nil {
+		return Info{}, errLost
+	}
+	if _, err := io.WriteString(r.in, command+" "+name+"\n"); err != nil {
+		return Info{}, fmt.Errorf("ask cat-file: %w", err)
+	}
+	line, err := r.buf.ReadString('\n')
+	if err != nil {
+		return Info{}, fmt.Errorf("read answer of cat-file: %w", err)
+	}
+	return parse(strings.TrimSuffix(line, "\n"))
+}
+
+// parse reads "<oid> <type> <size>", or "<name> missing" and the like.
+func parse(line string) (Info, error) {
+	fields := strings.Split(line, " ")
+	switch last := fields[len(fields)-1]; {
+	case len(fields) >= 2 && (last == "missing" || last == "ambiguous"):
+		return Info{}, errs.New(errs.NotFound, "object not found")
+	case len(fields) != 3:
+		return Info{}, fmt.Errorf("%w: %q", errLost, line)
+	}
+	size, err := strconv.ParseInt(fields[2], 10, 64)
+	if err != nil || size < 0 {
+		return Info{}, fmt.Errorf("%w: %q", errLost, line)
+	}
+	return Info{OID: fields[0], Type: fields[1], Size: size}, nil
+}
+
+// Stream opens an object. The reader must be read to its end before the next
+// question; Discard does that.
+func (r *Reader) Stream(name string) (Info, io.Reader, error) {
+	info, err := r.ask("contents", name)
+	if err != nil {
+		return Info{}, nil, err
+	}
+	r.rest = &contents{owner: r, left: info.Size}
+	return info, r.rest, nil
+}
+
+// Discard skips what is left of the object that Stream opened.
+func (r *Reader) Discard() error {
+	if r.rest == nil {
+		return nil
+	}
+	_, err := io.Copy(io.Discard, r.rest)
+	return err
+}
+
+// Contents reads a whole object, of one of the given types if there are any.
+func (r *Reader) Contents(name string, types ...string) (Info, []byte, error) {
+	info, rd, err := r.Stream(name)
+	if err != nil {
+		return Info{}, nil, err
+	}
+	if info.Size > MaxHeld || !wanted(info.Type, types) {
+		if err := r.Discard(); err != nil {
+			return Info{}, nil, err
+		}
+		if info.Size > MaxHeld {
+			return Info{}, nil, errs.Newf(errs.FailedPrecondition, "object %s is too large", info.OID)
+		}
+		return info, nil, errs.Newf(errs.NotFound, "object %s is a %s", info.OID, info.Type)
+	}
+	data := make([]byte, info.Size)
+	if _, err := io.ReadFull(rd, data); err != nil {
+		return Info{}, nil, fmt.Errorf("read object %s: %w", info.OID, err)
+	}
+	return info, data, r.Discard()
+}
+
+func wanted(typ string, types []string) bool {
+	for _, t := range types {
+		if t == typ {
+			return true
+		}
+	}
+	return len(types) == 0
+}
+
+// contents reads one object and the line break behind it.
+type contents struct {
+	owner *Reader
+	left  int64
+}
+
+func (c *contents) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, c.finish()
+	}
+	n, err := c.owner.buf.Read(p[:min(int64(len(p)), c.left)])
+	c.left -= int64(n)
+	if err == io.EOF && c.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// finish consumes the line break once.
+func (c *contents) finish() error {
+	if c.owner.rest != c {
+		return io.EOF
+	}
+	b, err := c.owner.buf.ReadByte()
+	if err != nil {
+		return fmt.Errorf("read end of object: %w", err)
+	}
+	if b != '\n' {
+		return errLost
+	}
+	c.owner.rest = nil
+	return io.EOF
+}

@@ -1,0 +1,160 @@
+package ref
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+
+	"gitsplit/kit/errs"
+	"gitsplit/services/gitaly/internal/gitcmd"
+)
+
+// Git is the part of gitcmd.Factory that this package needs.
+type Git interface {
+	Lines(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec, each func(line []byte) error) error
+	Run(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec) error
+	Output(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec, limit int) ([]byte, error)
+}
+
+// Ref is a reference and what it points at.
+type Ref struct {
+	Name   string // full
+	OID    string
+	Type   string // commit, tag, tree or blob
+	Peeled string // what a tag points at; "" otherwise
+}
+
+// Query says which references to list, and how.
+type Query struct {
+	Patterns   []string // full names, or prefixes that end at a slash, or globs
+	Sort       string   // refname, committerdate, authordate, creatordate, version:refname
+	Descending bool
+	IgnoreCase bool
+	PointsAt   []string // object ids
+	After      string   // the full name of the last reference of the page before
+	Limit      int      // 0 is no limit
+}
+
+var sortKeys = map[string]bool{ //nolint:gochecknoglobals // a constant
+	"": true, "refname": true, "committerdate": true, "authordate": true, "creatordate": true, "version:refname": true,
+}
+
+func (q Query) spec() (gitcmd.Spec, error) {
+	s := gitcmd.Spec{Name: "for-each-ref", Flags: []string{"--format=%(objectname) %(objecttype) %(*objectname) %(refname)"}, Args: q.Patterns}
+	if !sortKeys[q.Sort] {
+		return s, errs.Newf(errs.Invalid, "unknown sort key %q", q.Sort)
+	}
+	for _, p := range q.Patterns {
+		if p == "" || p[0] == '-' || strings.ContainsAny(p, "\x00\n") || len(p) > maxName {
+			return s, errs.New(errs.Invalid, "invalid reference pattern")
+		}
+	}
+	if q.Sort != "" {
+		key := q.Sort
+		if q.Descending {
+			key = "-" + key
+		}
+		s.Flags = append(s.Flags, "--sort="+key)
+	}
+	if q.IgnoreCase {
+		s.Flags = append(s.Flags, "--ignore-case")
+	}
+	for _, oid := range q.PointsAt {
+		if !ValidOID(oid) {
+			return s, errs.Newf(errs.Invalid, "invalid object id %q", oid)
+		}
+		s.Flags = append(s.Flags, "--points-at="+oid)
+	}
+	if q.Limit > 0 && q.After == "" {
+		s.Flags = append(s.Flags, "--count="+strconv.Itoa(q.Limit))
+	}
+	return s, nil
+}
+
+// List calls each with the references of the query. A page that begins after a
+// reference which is not there is errs.Invalid.
+func List(ctx context.Context, git Git, repo *gitcmd.Repo, q Query, each func(Ref) error) error {
+	s, err := q.spec()
+	if err != nil {
+		return err
+	}
+	started, count := q.After == "", 0
+	err = git.Lines(ctx, repo, s, func(line []byte) error {
+		r, err := parseLine(line)
+		if err != nil {
+			return err
+		}
+		if !started {
+			started = r.Name == q.After
+			return nil
+		}
+		if q.Limit > 0 && count == q.Limit {
+			return gitcmd.ErrStop
+		}
+		count++
+		return each(r)
+	})
+	if err == nil && !started {
+		return errs.New(errs.Invalid, "could not find page token")
+	}
+	return err
+}
+
+var errLine = errors.New("for-each-ref answers out of form")
+
+func parseLine(line []byte) (Ref, error) {
+	fields := bytes.SplitN(line, []byte(" "), 4)
+	if len(fields) != 4 {
+		return Ref{}, errLine
+	}
+	return Ref{OID: string(fields[0]), Type: string(fields[1]), Peeled: string(fields[2]), Name: string(fields[3])}, nil
+}
+
+// Exists reports whether a reference is there, by its full name.
+func Exists(ctx context.Context, git Git, repo *gitcmd.Repo, name string) (bool, error) {
+	if !Valid(name) {
+		return false, errs.New(errs.Invalid, "invalid refname")
+	}
+	err := git.Run(ctx, repo, gitcmd.Spec{Name: "show-ref", Flags: []string{"--verify", "--quiet"}, Args: []string{name}})
+	if gitcmd.Exited(err, 1) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Head returns the full name that HEAD points at, whether or not it exists; "" for
+// a detached HEAD.
+func Head(ctx context.Context, git Git, repo *gitcmd.Repo) (string, error) {
+	out, err := git.Output(ctx, repo, gitcmd.Spec{
+		Name: "symbolic-ref", Flags: []string{"--quiet"}, Args: []string{"HEAD"}, NoHooks: true, // it only reads
+	}, 2*maxName)
+	if gitcmd.Exited(err, 1) {
+		return "", nil
+	}
+	return strings.TrimSuffix(string(out), "\n"), err
+}
+
+// Default returns the full name of the default branch: HEAD's if it exists, else
+// main, else master, else the first branch, else "".
+func Default(ctx context.Context, git Git, repo *gitcmd.Repo) (string, error) {
+	head, err := Head(ctx, git, repo)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range []string{head, Branches + "main", Branches + "master"} {
+		if name == "" {
+			continue
+		}
+		if ok, err := Exists(ctx, git, repo, name); err != nil || ok {
+			return name, err
+		}
+	}
+	var first string
+	err = List(ctx, git, repo, Query{Patterns: []string{Branches}, Limit: 1}, func(r Ref) error {
+		first = r.Name
+		return nil
+	})
+	return first, err
+}

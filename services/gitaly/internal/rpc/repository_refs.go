@@ -1,0 +1,86 @@
+package rpc
+
+import (
+	"context"
+	"strings"
+
+	"gitsplit/kit/errs"
+	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/gitcmd"
+	"gitsplit/services/gitaly/internal/object"
+	"gitsplit/services/gitaly/internal/ref"
+)
+
+// HasLocalBranches says whether the repository has a branch.
+func (s Repository) HasLocalBranches(ctx context.Context, req *gitalypb.HasLocalBranchesRequest) (*gitalypb.HasLocalBranchesResponse, error) {
+	repo, err := s.repository(ctx, req.GetRepository())
+	if err != nil {
+		return nil, err
+	}
+	found := false
+	err = ref.List(ctx, s.Git, &repo.Repo, ref.Query{Patterns: []string{ref.Branches}, Limit: 1}, func(ref.Ref) error {
+		found = true
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &gitalypb.HasLocalBranchesResponse{Value: found}, nil
+}
+
+// WriteRef points a reference at a revision, without hooks and without asking
+// anybody: callers have decided already. HEAD is pointed at a reference by name.
+func (s Repository) WriteRef(ctx context.Context, req *gitalypb.WriteRefRequest) (*gitalypb.WriteRefResponse, error) {
+	repo, err := s.repository(ctx, req.GetRepository())
+	if err != nil {
+		return nil, err
+	}
+	name, revision := string(req.GetRef()), string(req.GetRevision())
+	if name == "HEAD" {
+		if !strings.HasPrefix(revision, ref.Branches) {
+			return nil, invalid("HEAD must point at a branch")
+		}
+		if err := ref.SetHead(ctx, s.Git, &repo.Repo, revision); err != nil {
+			return nil, err
+		}
+		return &gitalypb.WriteRefResponse{}, nil
+	}
+	if !ref.Valid(name) {
+		return nil, invalid("invalid refname")
+	}
+	change, err := s.resolveChange(ctx, &repo.Repo, name, revision, string(req.GetOldRevision()))
+	if err != nil {
+		return nil, err
+	}
+	if err := ref.Update(ctx, s.Git, &repo.Repo, gitcmd.Spec{NoHooks: true}, change); err != nil {
+		return nil, err
+	}
+	return &gitalypb.WriteRefResponse{}, nil
+}
+
+// resolveChange finds the object ids of what a reference shall be and must be.
+func (s Repository) resolveChange(ctx context.Context, repo *gitcmd.Repo, name, revision, old string) (ref.Change, error) {
+	change := ref.Change{Name: name, New: revision, Old: old}
+	objects, err := object.Open(ctx, s.Git, repo)
+	if err != nil {
+		return change, err
+	}
+	defer func() { _ = objects.Close() }()
+	for _, oid := range []*string{&change.New, &change.Old} {
+		if *oid == "" && oid == &change.Old || ref.ValidOID(*oid) && *oid == ref.ZeroOID(*oid) {
+			continue
+		}
+		if err := ref.CheckRevision(*oid); err != nil {
+			return change, err
+		}
+		info, err := objects.Info(*oid)
+		if errs.KindOf(err) == errs.NotFound {
+			return change, errs.Newf(errs.Invalid, "cannot resolve revision %q", *oid)
+		}
+		if err != nil {
+			return change, err
+		}
+		*oid = info.OID
+	}
+	return change, nil
+}
