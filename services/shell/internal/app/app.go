@@ -100,6 +100,13 @@ func (a *App) newServer(reg prometheus.Registerer) (*sshd.Server, error) {
 	for name, pool := range a.gitaly {
 		gitaly[name] = pool
 	}
+	runner := session.New(session.Deps{
+		API:        a.api,
+		Gitaly:     gitaly,
+		CountRelay: relayCounter(reg),
+		Tokens:     session.Tokens{Enabled: a.conf.PAT.Enabled, Scopes: a.conf.PAT.AllowedScopes},
+		Now:        time.Now,
+	})
 	c := a.conf.SSHD
 	return sshd.New(sshd.Options{
 		User:           a.conf.User,
@@ -113,7 +120,7 @@ func (a *App) newServer(reg prometheus.Registerer) (*sshd.Server, error) {
 		MaxPerAddress:  c.MaxConnectionsPerAddress,
 	}, sshd.Deps{
 		Keys:     keyLookup{a.api},
-		Runner:   session.New(session.Deps{API: a.api, Gitaly: gitaly, CountRelay: relayCounter(reg)}),
+		Runner:   runner,
 		Log:      a.log,
 		Metrics:  sshd.NewMetrics(reg),
 		Draining: a.probes.Stop,

@@ -45,8 +45,18 @@ type Config struct {
 	LogLevel string `yaml:"log_level"`
 	// HTTPSettings are about the calls of the internal API.
 	HTTPSettings HTTPSettings `yaml:"http_settings"`
+	// PAT is about the command personal_access_token.
+	PAT PAT `yaml:"pat"`
 	// SSHD is the daemon.
 	SSHD SSHD `yaml:"sshd"`
+}
+
+// PAT is about the command personal_access_token.
+type PAT struct {
+	// Enabled makes it a command.
+	Enabled bool `yaml:"enabled"`
+	// AllowedScopes are the scopes that a token may have; none means all.
+	AllowedScopes []string `yaml:"allowed_scopes"`
 }
 
 // HTTPSettings are about the calls of the internal API.
@@ -95,6 +105,7 @@ func defaults() Config {
 		SecretFile:   defaultSecretFile,
 		LogLevel:     "info",
 		HTTPSettings: HTTPSettings{ReadTimeout: config.Duration(300 * time.Second)},
+		PAT:          PAT{Enabled: true},
 		SSHD: SSHD{
 			Listen:                   "[::]:22",
 			WebListen:                "localhost:9122",

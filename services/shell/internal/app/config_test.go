@@ -55,6 +55,9 @@ secret_file: .gitlab_shell_secret
 log_level: DEBUG
 http_settings:
   read_timeout: 10
+pat:
+  enabled: false
+  allowed_scopes: [api]
 sshd:
   listen: "[::]:2222"
   web_listen: ""

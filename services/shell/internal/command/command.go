@@ -23,6 +23,11 @@ const (
 	UploadPack    Name = "git-upload-pack"
 	ReceivePack   Name = "git-receive-pack"
 	UploadArchive Name = "git-upload-archive"
+
+	LFSAuthenticate Name = "git-lfs-authenticate"
+	PersonalToken   Name = "personal_access_token"
+	RecoveryCodes   Name = "2fa_recovery_codes"
+	VerifyOTP       Name = "2fa_verify"
 )
 
 // Command is a command line that was understood.
@@ -31,6 +36,9 @@ type Command struct {
 	Name Name
 	// Repository is the repository as the user wrote it, of the git verbs only.
 	Repository string
+	// Args are the operation of git-lfs-authenticate, "download" or "upload", and
+	// everything behind personal_access_token.
+	Args []string
 }
 
 // UnknownError is the error for a line whose first word is no verb.
@@ -57,8 +65,15 @@ func Parse(line string) (Command, error) {
 	}
 	name, args := Name(words[0]), words[1:]
 	switch name {
-	case Discover:
-		return Command{Name: Discover}, nil
+	case Discover, RecoveryCodes, VerifyOTP:
+		return Command{Name: name}, nil
+	case PersonalToken:
+		return Command{Name: name, Args: args}, nil
+	case LFSAuthenticate: // clients of old put the object's id behind
+		if len(args) < 2 || !validRepository(args[0]) || args[1] != "download" && args[1] != "upload" {
+			return Command{Name: name}, ErrDisallowed
+		}
+		return Command{Name: name, Repository: args[0], Args: args[1:2]}, nil
 	case UploadPack, ReceivePack, UploadArchive:
 		if len(args) != 1 || !validRepository(args[0]) {
 			return Command{Name: name}, ErrDisallowed

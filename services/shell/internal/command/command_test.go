@@ -31,6 +31,15 @@ func TestParse(t *testing.T) {
 		{"joined spelling", "git upload-pack group/app", fetch("group/app")},
 		{"push", "git-receive-pack \"a/b\"", command.Command{Name: command.ReceivePack, Repository: "a/b"}},
 		{"archive", "git upload-archive 'a/b'", command.Command{Name: command.UploadArchive, Repository: "a/b"}},
+		{"LFS", "git-lfs-authenticate a/b download", command.Command{
+			Name: command.LFSAuthenticate, Repository: "a/b", Args: []string{"download"}}},
+		{"LFS of old clients", "git-lfs-authenticate a/b upload 0123 -x", command.Command{
+			Name: command.LFSAuthenticate, Repository: "a/b", Args: []string{"upload"}}},
+		{"token", "personal_access_token 'my laptop' api,read_user 30", command.Command{
+			Name: command.PersonalToken, Args: []string{"my laptop", "api,read_user", "30"}}},
+		{"token without words", "personal_access_token", command.Command{Name: command.PersonalToken, Args: []string{}}},
+		{"recovery codes", "2fa_recovery_codes x", command.Command{Name: command.RecoveryCodes}},
+		{"OTP", "2fa_verify", command.Command{Name: command.VerifyOTP}},
 		{"every blank separates", "git-upload-pack\t\r\n a", fetch("a")},
 		{"quoted blank", "git-upload-pack 'a b'", fetch("a b")},
 		{"quotes inside a word", `git-upload-pack a"b"'c'd`, fetch("abcd")},
@@ -82,6 +91,9 @@ func TestParse_refused(t *testing.T) {
 		{"option and path", "git-upload-pack --strict a", command.ErrDisallowed},
 		{"short option", "git-upload-archive -c", command.ErrDisallowed},
 		{"quoted option", "git-upload-pack '-x'", command.ErrDisallowed},
+		{"LFS without operation", "git-lfs-authenticate a/b", command.ErrDisallowed},
+		{"LFS, other operation", "git-lfs-authenticate a/b delete", command.ErrDisallowed},
+		{"LFS, option", "git-lfs-authenticate --x download", command.ErrDisallowed},
 		{"newline in the path", `git-upload-pack a\nb`, command.ErrDisallowed},
 		{"NUL in the path", "git-upload-pack a\x00b", command.ErrDisallowed},
 	} {
@@ -99,6 +111,7 @@ func TestParse_unknown(t *testing.T) {
 	for _, in := range []string{
 		"ls -la", "git", "git gc", "git-shell", "GIT-UPLOAD-PACK a", "git-upload-packs a", "'git-upload-pack a'",
 		"/usr/bin/git-upload-pack a", "sh -c 'git-upload-pack a'", "''", "git git-upload-pack a", "scp -f x",
+		"git-lfs-transfer a download",
 	} {
 		_, err := command.Parse(in)
 		unknown, ok := errors.AsType[*command.UnknownError](err)
@@ -111,7 +124,7 @@ func TestParse_unknown(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"", "discover", "git-upload-pack 'a/b.git'", `git receive-pack "a\"b"`, "git-upload-archive a; ls", "ls -la",
-		"git-upload-pack 'x", "git-upload-pack -x", "git-upload-pack a\x00", "git-upload-pack $(x)", "\xff",
+		"git-upload-pack 'x", "git-upload-pack -x", "git-lfs-authenticate a download x", "personal_access_token a b 3", "git-upload-pack a\x00", "git-upload-pack $(x)", "\xff",
 	} {
 		f.Add(seed)
 	}

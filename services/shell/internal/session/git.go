@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"log/slog"
-	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -17,60 +16,25 @@ import (
 	"gitsplit/kit/logging"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/shell/internal/command"
-	"gitsplit/services/shell/internal/console"
 )
 
-const (
-	featurePrefix = "gitaly-feature-"
-	maxLogged     = 255 // bytes of a repository name that goes to the log as typed
-)
+const featurePrefix = "gitaly-feature-"
 
 // git runs one of git's own commands: access check, then relay
 // (wire/gitlab-shell.md §6.2).
 func (r *Runner) git(ctx context.Context, cmd command.Command, req Request) error {
-	started := time.Now()
-	access, err := r.access(ctx, cmd, req)
-	checked := time.Now()
-	logging.AddAttrs(ctx, slog.Float64("access_ms", logging.Milliseconds(checked.Sub(started))))
+	access, err := r.access(ctx, cmd.Name, cmd.Repository, req)
 	if err != nil {
-		typed := cmd.Repository[:min(len(cmd.Repository), maxLogged)]
-		logging.AddAttrs(ctx, slog.String(logging.KeyProject, strings.ToValidUTF8(typed, "")))
 		return err
 	}
-	logging.AddAttrs(ctx, slog.String(logging.KeyUser, access.GLUsername), slog.String(logging.KeyProject, access.GLProjectPath))
+	started := time.Now()
 	conn, err := r.gitaly[cmd.Name].Conn(access.Gitaly.Address, access.Gitaly.Token)
 	if err == nil {
 		err = relay(outgoing(ctx, access, req), conn, cmd, access, req)
 	}
 	r.count(err == nil)
-	logging.AddAttrs(ctx, slog.Float64("git_ms", logging.Milliseconds(time.Since(checked))))
+	logging.AddAttrs(ctx, slog.Float64("git_ms", logging.Milliseconds(time.Since(started))))
 	return err
-}
-
-// access asks whether the command may run. Messages for the user are shown
-// whatever the answer is; what is not a clear yes is a no.
-func (r *Runner) access(ctx context.Context, cmd command.Command, req Request) (internalapi.AllowedResponse, error) {
-	answer, err := r.api.Allowed(ctx, internalapi.AllowedRequest{
-		Action:   string(cmd.Name),
-		Project:  cmd.Repository,
-		Changes:  internalapi.AnyChanges,
-		Protocol: "ssh",
-		KeyID:    internalapi.ID(req.KeyID),
-		CheckIP:  clientIP(req.RemoteAddr),
-	})
-	if err != nil {
-		return answer, err
-	}
-	if err := console.Info(req.Stderr, answer.ConsoleMessages); err != nil {
-		return answer, err
-	}
-	switch {
-	case !answer.Status:
-		return answer, errs.New(errs.Denied, answer.Message)
-	case answer.Gitaly == nil || answer.Gitaly.Address == "":
-		return answer, errs.New(errs.Internal, "no gitaly_address given")
-	}
-	return answer, nil
 }
 
 // relay connects the user's git with the one that gitaly runs, until it ends. The
@@ -136,13 +100,4 @@ func outgoing(ctx context.Context, access internalapi.AllowedResponse, req Reque
 		}
 	}
 	return metadata.AppendToOutgoingContext(ctx, pairs...)
-}
-
-// clientIP drops the port of an address.
-func clientIP(addr string) string {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return addr
-	}
-	return host
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -40,6 +41,8 @@ type Request struct {
 type API interface {
 	Allowed(ctx context.Context, req internalapi.AllowedRequest) (internalapi.AllowedResponse, error)
 	Discover(ctx context.Context, keyID int64) (internalapi.DiscoverResponse, error)
+	// Post is any other call: body as JSON, the answer into out.
+	Post(ctx context.Context, path string, body, out any) error
 }
 
 // Gitaly gives connections to gitaly servers; they stay the pool's.
@@ -52,6 +55,8 @@ type Runner struct {
 	api    API
 	gitaly map[command.Name]Gitaly
 	count  func(ok bool)
+	tokens Tokens
+	now    func() time.Time
 }
 
 // Deps are what a Runner works with.
@@ -62,11 +67,15 @@ type Deps struct {
 	Gitaly map[command.Name]Gitaly
 	// CountRelay is called after each command that was relayed to gitaly.
 	CountRelay func(ok bool)
+	// Tokens are the rules of personal_access_token.
+	Tokens Tokens
+	// Now is the clock; days end in its time zone.
+	Now func() time.Time
 }
 
 // New returns a runner.
 func New(d Deps) *Runner {
-	return &Runner{api: d.API, gitaly: d.Gitaly, count: d.CountRelay}
+	return &Runner{api: d.API, gitaly: d.Gitaly, count: d.CountRelay, tokens: d.Tokens, now: d.Now}
 }
 
 // Run answers req and returns the exit status. An error is a failure of ours, not
@@ -78,12 +87,8 @@ func (r *Runner) Run(ctx context.Context, req Request) (exit int, err error) {
 	} else {
 		logging.AddAttrs(ctx, slog.String(logging.KeyCommand, string(cmd.Name)))
 	}
-	switch {
-	case err != nil:
-	case cmd.Name == command.Discover:
-		err = r.discover(ctx, req)
-	default:
-		err = r.git(ctx, cmd, req)
+	if err == nil {
+		err = r.dispatch(ctx, cmd, req)
 	}
 	if err == nil {
 		return 0, nil
@@ -96,4 +101,21 @@ func (r *Runner) Run(ctx context.Context, req Request) (exit int, err error) {
 		err = nil
 	}
 	return out.exit, err
+}
+
+func (r *Runner) dispatch(ctx context.Context, cmd command.Command, req Request) error {
+	switch cmd.Name {
+	case command.Discover:
+		return r.discover(ctx, req)
+	case command.LFSAuthenticate:
+		return r.lfsAuthenticate(ctx, cmd, req)
+	case command.PersonalToken:
+		return r.personalToken(ctx, cmd, req)
+	case command.RecoveryCodes:
+		return r.recoveryCodes(ctx, req)
+	case command.VerifyOTP:
+		return r.verifyOTP(ctx, req)
+	default:
+		return r.git(ctx, cmd, req)
+	}
 }
