@@ -27,7 +27,7 @@ func New(tb testing.TB) *redis.Client {
 // Down returns a client whose server does not exist.
 func Down(tb testing.TB) *redis.Client {
 	tb.Helper()
-	client := redis.NewClient(&redis.Options{Network: "unix", Addr: filepath.Join(tb.TempDir(), "none.sock"), MaxRetries: -1})
+	client := redis.NewClient(&redis.Options{Network: "unix", Addr: filepath.Join(tb.TempDir(), "none.sock"), MaxRetries: -1, DialerRetries: 1})
 	tb.Cleanup(func() { _ = client.Close() })
 	return client
 }
