@@ -259,3 +259,10 @@ func (b *bundle) assertClean(t *testing.T, dir string) {
 		t.Errorf("fsck: %v\n%s", err, out)
 	}
 }
+
+func writeFile(path, content string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(content), 0o600)
+}
