@@ -66,6 +66,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	p.API.Address(pr.Out)
+	pr.Out.URL.RawQuery = pr.In.URL.RawQuery // as it came: rails-api alone reads it
 	pr.Out.Header.Set("Gitlab-Workhorse-Proxy-Start", strconv.FormatInt(p.Now().UnixNano(), 10))
 	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 		pr.Out.Header[name] = pr.In.Header[name] // dropped from Out; the front has set them

@@ -1,0 +1,186 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gitsplit/services/workhorse/internal/app"
+)
+
+func write(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func env(pairs ...string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		for i := 0; i < len(pairs); i += 2 {
+			if pairs[i] == name {
+				return pairs[i+1], true
+			}
+		}
+		return "", false
+	}
+}
+
+func TestMain_exitCodes(t *testing.T) {
+	t.Parallel()
+	good := write(t, "c.toml", `
+shutdown_timeout = "60s"
+trusted_cidrs_for_x_forwarded_for = ["10.0.0.0/8"]
+[[listeners]]
+network = "tcp"
+addr = "127.0.0.1:0"
+[internal_listener]
+network = "unix"
+addr = "/run/i.sock"
+[git]
+upload_pack_body_limit = 1000
+upload_pack_body_timeout = "5m"
+`)
+	bad := write(t, "bad.toml", `
+shutdown_timeout = "-1s"
+trusted_cidrs_for_x_forwarded_for = ["everyone"]
+trusted_cidrs_for_propagation = ["10.0.0.0/99"]
+listen_network = "udp"
+auth_backend = "ftp://x"
+secret_path = ""
+proxy_body_limit = -1
+log_level = "loud"
+prometheus_listen_addr = "nowhere"
+[[listeners]]
+network = "tcp"
+addr = "nowhere"
+[internal_listener]
+network = "unix"
+[git]
+inflate_ratio = -1
+`)
+	cases := []struct {
+		name    string
+		args    []string
+		env     []string
+		code    int
+		out     string
+		problem []string
+	}{
+		{name: "version", args: []string{"-version"}, out: "gitlab-workhorse dev\n"},
+		{name: "help", args: []string{"-help"}, problem: []string{"-authSocket"}},
+		{name: "defaults", args: []string{"-check-config"}, out: "configuration ok\n"},
+		{name: "two dashes", args: []string{"--check-config", "--config=" + good}, out: "configuration ok\n"},
+		{name: "unknown flag", args: []string{"-frob"}, code: 2, problem: []string{"-frob"}},
+		{name: "left-over argument", args: []string{"-check-config", "x"}, code: 2, problem: []string{`unexpected argument "x"`}},
+		{name: "no such file", args: []string{"-config", "/nonexistent.toml"}, code: 2, problem: []string{"/nonexistent.toml"}},
+		{name: "unknown key", args: []string{"-config", write(t, "u.toml", "frob = 1\n")}, code: 2, problem: []string{`unknown key "frob"`}},
+		{name: "no toml", args: []string{"-config", write(t, "n.toml", "= =\n")}, code: 2, problem: []string{"line 1"}},
+		{name: "every fault", args: []string{"-config", bad}, code: 2, problem: []string{"shutdown_timeout: ", "trusted_cidrs_for_x_forwarded_for: ",
+			"trusted_cidrs_for_propagation: ", `network "udp"`, "auth_backend", "secret_path: ", "proxy_body_limit: ", "log_level: ",
+			"prometheus_listen_addr: ", "listeners[0]: ", "internal_listener: ", "git.inflate_ratio: "}},
+		{name: "bad environment", args: []string{"-check-config"}, env: []string{"WORKHORSE_SHUTDOWN_TIMEOUT", "soon"}, code: 2,
+			problem: []string{"WORKHORSE_SHUTDOWN_TIMEOUT"}},
+		{name: "flag over environment", args: []string{"-check-config", "-authBackend", "http://x"}, env: []string{"WORKHORSE_AUTH_BACKEND", "bad"},
+			out: "configuration ok\n"},
+		{name: "environment over file", args: []string{"-check-config", "-config", good}, env: []string{"WORKHORSE_AUTH_BACKEND", "bad"}, code: 2,
+			problem: []string{"auth_backend"}},
+		{name: "no secret", args: []string{"-secretPath", "/nonexistent", "-listenAddr", "127.0.0.1:0"}, code: 1, problem: []string{"/nonexistent"}},
+		{name: "short secret", args: []string{"-secretPath", write(t, "s", "c2hvcnQ=")}, code: 1, problem: []string{"secret file"}},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var stdout, stderr bytes.Buffer
+			code := app.Main(t.Context(), tc.args, env(tc.env...), &stdout, &stderr)
+			if code != tc.code || stdout.String() != tc.out {
+				t.Errorf("exit code %d, output %q; want %d, %q\n%s", code, stdout.String(), tc.code, tc.out, stderr.String())
+			}
+			for _, want := range tc.problem {
+				if !strings.Contains(stderr.String(), want) {
+					t.Errorf("%q is not in %q", want, stderr.String())
+				}
+			}
+		})
+	}
+}
+
+// The command runs with listeners of every kind, tells its health, and stops with
+// its context.
+func TestMain_run(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	gitaly := startGitaly(t)
+	rails := &fakeRails{t: t, socket: filepath.Join(dir, "r.sock"), secret: bytes.Repeat([]byte{1}, 32), gitaly: gitaly}
+	public, internal, metrics := filepath.Join(dir, "p.sock"), filepath.Join(dir, "i.sock"), filepath.Join(dir, "m.sock")
+	file := write(t, "c.toml", "[internal_listener]\nnetwork = \"unix\"\naddr = \""+internal+"\"\n[[listeners]]\nnetwork = \"tcp4\"\naddr = \"127.0.0.1:0\"\n")
+	secret := write(t, "secret", base64.StdEncoding.EncodeToString(rails.secret))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	log := &syncBuffer{}
+	code := make(chan int, 1)
+	go func() {
+		code <- app.Main(ctx, []string{"-config", file, "-secretPath", secret, "-listenNetwork", "unix", "-listenAddr", public,
+			"-authSocket", rails.socket, "-prometheusListenAddr", "unix:" + metrics}, env(), io.Discard, log)
+	}()
+	ready := func(want int) {
+		t.Helper()
+		for {
+			req, err := http.NewRequestWithContext(t.Context(), "GET", "http://unix/-/readiness", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res, err := client(t, metrics).Do(req); err == nil {
+				_ = res.Body.Close()
+				if res.StatusCode == want {
+					return
+				}
+			}
+			select {
+			case c := <-code:
+				t.Fatalf("exit code %d\n%s", c, log)
+			case <-t.Context().Done():
+				t.Fatalf("not %d in time", want)
+			default:
+			}
+		}
+	}
+	ready(503)
+	rails.start()
+	t.Cleanup(rails.stop)
+	ready(200)
+	for socket, path := range map[string]string{public: "/a", internal: "/api/v4/internal/check", metrics: "/metrics"} {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", "http://unix"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, body := send(t, client(t, socket), req)
+		if res.StatusCode != 200 {
+			t.Errorf("GET %s: %d %q", path, res.StatusCode, body)
+		}
+		if path == "/metrics" && !strings.Contains(body, "gitlab_workhorse_git_http_sessions_active 0") {
+			t.Errorf("metrics: %q", body)
+		}
+		if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("socket %s: %v, %v", socket, info.Mode(), err)
+		}
+	}
+	cancel()
+	if c := <-code; c != 0 {
+		t.Errorf("exit code %d\n%s", c, log)
+	}
+	for line := range strings.Lines(log.String()) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("log line %q is no JSON", line)
+		}
+	}
+}
