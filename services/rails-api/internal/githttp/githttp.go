@@ -76,10 +76,10 @@ func question(r *http.Request) (path, action string) {
 		return m[1], m[2]
 	}
 	services := r.URL.Query()["service"]
-	if len(services) != 1 {
-		return m[1], ""
+	if len(services) == 1 && (services[0] == access.UploadPack || services[0] == access.ReceivePack) {
+		return m[1], services[0]
 	}
-	return m[1], services[0]
+	return m[1], ""
 }
 
 func headRefused(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }

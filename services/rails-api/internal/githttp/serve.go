@@ -56,14 +56,14 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 // anonymous judges a request without credentials: what everybody may fetch goes on
 // if workhorse asks; for all else, absent projects too, credentials are asked for.
 func (a *api) anonymous(r *http.Request, action string, err error) error {
-	switch errs.KindOf(err) {
-	case errs.Unavailable, errs.Timeout:
-		return err
-	}
-	if err != nil || action != access.UploadPack {
+	kind := errs.KindOf(err)
+	switch {
+	case err == nil && action == access.UploadPack:
+		return a.trusted(r)
+	case err == nil, kind == errs.Denied, kind == errs.NotFound:
 		return errs.Wrap(errs.Unauthenticated, "401 Unauthorized", err)
 	}
-	return a.trusted(r)
+	return err
 }
 
 // trusted checks that workhorse asks, since its answer opens the repository.
