@@ -154,11 +154,11 @@ func (r *runner) ready(took time.Duration) {
 	if r.plan.Postgres.Dir != r.plan.Home.Data(services.Postgres) {
 		r.console.Say(self, "the database is in %s, where user postgres can reach it", r.plan.Postgres.Dir)
 	}
-	r.console.Say(self, "all %d processes are ready after %.1f s; Ctrl-C stops them, the data stay in %s",
-		len(services.Names()), took.Seconds(), r.plan.Home.Root)
 	if err := banner.Print(r.sys.Stdout, r.plan.Home, r.plan.Settings); err != nil {
 		r.console.Warn(self, "%v", err)
 	}
+	r.console.Say(self, "gitsplit is ready after %.1f s, %d processes; Ctrl-C stops them, the data stay in %s",
+		took.Seconds(), len(services.Names()), r.plan.Home.Root)
 }
 
 // notify shows what happens to the processes, and writes it down.

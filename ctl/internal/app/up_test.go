@@ -18,9 +18,9 @@ func TestUp(t *testing.T) {
 		t.Errorf("credentials before the first start: %d, %s", code, out)
 	}
 	r := s.up("GITSPLIT_ROOT_PASSWORD=correct horse battery")
-	r.await("all 7 processes are ready")
 	r.await("Password   correct horse battery")
 	r.await("# --- push over SSH ---")
+	r.await("gitsplit is ready")
 
 	out, code := s.call(nil, "status")
 	if code != 0 || strings.Count(out, " ready ") != 8 || !strings.Contains(out, "resident memory of the Go processes") {
@@ -82,7 +82,7 @@ func TestUp_killed(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	r := s.up("GITSPLIT_FAKE_DEAF=sidekiq") // which a SIGTERM does not end
-	r.await("all 7 processes are ready")
+	r.await("gitsplit is ready")
 	all := r.pids()
 	r.signal(syscall.SIGKILL)
 	r.end()
@@ -92,7 +92,7 @@ func TestUp_killed(t *testing.T) {
 
 	again := s.up()
 	again.await("ended sidekiq")
-	again.await("all 7 processes are ready")
+	again.await("gitsplit is ready")
 	awaitGone(t, map[string]int{"sidekiq": deaf})
 	again.signal(syscall.SIGTERM)
 	again.end()
@@ -102,7 +102,7 @@ func TestUp_twoSignals(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	r := s.up("GITSPLIT_FAKE_DEAF=gitlab-sshd")
-	r.await("all 7 processes are ready")
+	r.await("gitsplit is ready")
 	all := r.pids()
 	r.signal(syscall.SIGINT)
 	r.await("again to kill at once")
@@ -124,7 +124,7 @@ func TestUp_longPath(t *testing.T) {
 	}
 	s.home, s.env[1] = long, "GITSPLIT_HOME="+long
 	r := s.up()
-	r.await("all 7 processes are ready")
+	r.await("gitsplit is ready")
 	out, _ := s.call(nil, "status")
 	_, sockets, _ := strings.Cut(out, "sockets: ")
 	sockets, _, _ = strings.Cut(sockets, "\n")

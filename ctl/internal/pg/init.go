@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"gitsplit/ctl/internal/home"
 	"gitsplit/ctl/internal/proc"
 )
@@ -39,7 +41,7 @@ func (c Cluster) Init(ctx context.Context) error {
 		func() error {
 			return c.run(ctx, sql, "postgres", "--single", "-D", draft, "-c", "fsync=off", "postgres")
 		},
-		func() error { return c.run(ctx, "", "initdb", "--sync-only", "--pgdata="+draft) },
+		func() error { return syncAll(draft) },
 		func() error { return os.Rename(draft, c.Data()) },
 		func() error { return home.SyncDir(c.Dir) },
 	}
@@ -49,6 +51,17 @@ func (c Cluster) Init(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// syncAll makes everything below dir durable with one call for the whole file
+// system. initdb would sync a thousand files one by one, which takes ten times as
+// long, and up to some seconds on a busy disk.
+func syncAll(dir string) error {
+	f, err := os.Open(dir) //nolint:gosec // the new cluster
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
 }
 
 // Prepare makes way for a start after a crash: it makes the socket's directory,
