@@ -15,9 +15,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 
+	"gitsplit/kit/config"
 	"gitsplit/kit/gitalyclient"
 	"gitsplit/kit/internalapi"
 	"gitsplit/kit/logging"
@@ -132,6 +134,7 @@ func setup(t *testing.T) *bundle {
 	b.cfg.SocketPath, b.cfg.RuntimeDir, b.cfg.BinDir = b.address, dir, hooksDir
 	b.cfg.Storages = []app.Storage{{Name: "default", Path: b.dir}}
 	b.cfg.Auth.Token, b.cfg.GitLab.Secret = secretText, secretText
+	b.cfg.GracefulRestartTimeout = config.Duration(time.Second)
 	b.cfg.GitLab.URL = "http+unix://" + url.PathEscape(apiAddr)
 	b.start(t)
 	pool := gitalyclient.NewPool(gitalyclient.Options{ClientName: "test"})
