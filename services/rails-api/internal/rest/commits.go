@@ -82,11 +82,12 @@ func (a *api) getCommit(w http.ResponseWriter, r *http.Request) error {
 	}
 	detail := entity.CommitDetail{Commit: a.commitEntity(proj, c), ProjectID: proj.ID}
 	if stats == nil || *stats {
-		added, deleted, err := git.Stats(r.Context(), c.GetId())
-		if err != nil {
+		switch added, deleted, err := git.Stats(r.Context(), c.GetId()); {
+		case err == nil:
+			detail.Stats = &entity.CommitStats{Additions: added, Deletions: deleted, Total: added + deleted}
+		case !is(err, errs.Unimplemented): // an older gitaly: the commit is worth showing without them
 			return err
 		}
-		detail.Stats = &entity.CommitStats{Additions: added, Deletions: deleted, Total: added + deleted}
 	}
 	return writeJSON(w, http.StatusOK, detail)
 }

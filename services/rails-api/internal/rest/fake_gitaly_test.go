@@ -199,25 +199,23 @@ func (f *fakeGitaly) ListCommits(in *gitalypb.ListCommitsRequest, out grpc.Serve
 	if err != nil {
 		return err
 	}
+	if in.GetDisableWalk() {
+		answer := &gitalypb.ListCommitsResponse{}
+		for _, id := range in.GetRevisions() {
+			answer.Commits = append(answer.Commits, repo.commit(id))
+		}
+		return out.Send(answer)
+	}
 	from := max(slices.Index(repo.log, in.GetRevisions()[0]), 0) + int(in.GetSkip())
+	if len(in.GetPaths()) > 0 {
+		from = len(repo.log) - 1 // every file is as old as the repository
+	}
 	for _, id := range repo.log[min(from, len(repo.log)):min(from+int(in.GetPaginationParams().GetLimit()), len(repo.log))] {
 		if err := out.Send(&gitalypb.ListCommitsResponse{Commits: []*gitalypb.GitCommit{repo.commit(id)}}); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (f *fakeGitaly) ListCommitsByOid(in *gitalypb.ListCommitsByOidRequest, out grpc.ServerStreamingServer[gitalypb.ListCommitsByOidResponse]) error {
-	repo, err := f.repo(in.GetRepository())
-	if err != nil {
-		return err
-	}
-	answer := &gitalypb.ListCommitsByOidResponse{}
-	for _, id := range in.GetOid() {
-		answer.Commits = append(answer.Commits, repo.commit(id))
-	}
-	return out.Send(answer)
 }
 
 func (f *fakeGitaly) GetTreeEntries(in *gitalypb.GetTreeEntriesRequest, out grpc.ServerStreamingServer[gitalypb.GetTreeEntriesResponse]) error {
@@ -228,12 +226,12 @@ func (f *fakeGitaly) GetTreeEntries(in *gitalypb.GetTreeEntriesRequest, out grpc
 	entries := repo.tree(string(in.GetPath()), in.GetRecursive())
 	answer := &gitalypb.GetTreeEntriesResponse{}
 	if p := in.GetPaginationParams(); p != nil {
-		if i := slices.IndexFunc(entries, func(e *gitalypb.TreeEntry) bool { return e.GetOid() == p.GetPageToken() }); i >= 0 {
+		if i := slices.IndexFunc(entries, func(e *gitalypb.TreeEntry) bool { return "After "+string(e.GetPath()) == p.GetPageToken() }); i >= 0 {
 			entries = entries[i+1:]
 		}
 		if len(entries) > int(p.GetLimit()) {
 			entries = entries[:p.GetLimit()]
-			answer.PaginationCursor = &gitalypb.PaginationCursor{NextCursor: entries[len(entries)-1].GetOid()}
+			answer.PaginationCursor = &gitalypb.PaginationCursor{NextCursor: "After " + string(entries[len(entries)-1].GetPath())}
 		}
 	}
 	answer.Entries = entries
@@ -287,14 +285,6 @@ func (f *fakeGitaly) TreeEntry(in *gitalypb.TreeEntryRequest, out grpc.ServerStr
 		head = &gitalypb.TreeEntryResponse{}
 	}
 	return nil
-}
-
-func (f *fakeGitaly) LastCommitForPath(_ context.Context, in *gitalypb.LastCommitForPathRequest) (*gitalypb.LastCommitForPathResponse, error) {
-	repo, err := f.repo(in.GetRepository())
-	if err != nil {
-		return nil, err
-	}
-	return &gitalypb.LastCommitForPathResponse{Commit: repo.commit(repo.log[len(repo.log)-1])}, nil
 }
 
 func (f *fakeGitaly) CommitStats(_ context.Context, in *gitalypb.CommitStatsRequest) (*gitalypb.CommitStatsResponse, error) {

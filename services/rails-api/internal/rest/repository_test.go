@@ -225,8 +225,8 @@ func TestTree(t *testing.T) {
 		t.Errorf("by key: %s", got)
 	}
 	next := strings.TrimPrefix(strings.TrimSuffix(a.Header().Get("Link"), `>; rel="next"`), "<https://git.example/api/v4/")
-	if got := b.as(dev).get(next).header("Link", "").list(); len(got) == 0 {
-		t.Errorf("by key from %s: %v", next, got)
+	if got := b.as(dev).get(next).header("Link", "").names("path"); got != "lib" {
+		t.Errorf("by key from %s: %s", next, got)
 	}
 	b.as(dev).get(repository+"tree?ref=absent").text(404, `{"message":"404 Tree Not Found"}`)
 	b.as(dev).get(repository+"tree?path=absent").text(404, `{"message":"404 invalid revision or path Not Found"}`)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"path"
-	"strings"
 
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/rails-api/internal/access"
@@ -32,7 +31,7 @@ func (a *api) listTree(w http.ResponseWriter, r *http.Request) error {
 		Offset:    pg.Offset(),
 		Limit:     pg.Size,
 		Keyset:    p.Enum("pagination", "legacy", "legacy", "keyset", "none") == "keyset",
-		Token:     strings.ToLower(p.String("page_token")),
+		Token:     p.String("page_token"),
 	}
 	if err := p.Err(); err != nil {
 		return err

@@ -58,17 +58,3 @@ func (f *File) WriteTo(w io.Writer) (int64, error) {
 		chunk = msg.GetData()
 	}
 }
-
-// LastCommit returns the id of the last commit up to the given one that changed a path.
-func (r *Repo) LastCommit(ctx context.Context, commit, path string) (string, error) {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	res, err := r.commits.LastCommitForPath(ctx, &gitalypb.LastCommitForPathRequest{
-		Repository: r.repository, Revision: []byte(commit), Path: []byte(path), LiteralPathspec: true,
-		GlobalOptions: &gitalypb.GlobalOptions{LiteralPathspecs: true},
-	})
-	if err != nil {
-		return "", remote(err)
-	}
-	return res.GetCommit().GetId(), nil
-}
