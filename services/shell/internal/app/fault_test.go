@@ -1,7 +1,9 @@
 package app_test
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -161,6 +163,39 @@ func TestFault_gitalyKilledInTheMiddle(t *testing.T) {
 				t.Errorf("ssh (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A gitaly that is back before the call is given up must not leave the user
+// without a word.
+func TestFault_gitalyRestartedInMidClone(t *testing.T) {
+	t.Parallel()
+	w := start(t, "")
+	w.seed(t)
+	client := exec.Command("ssh", append(w.sshArgs(w.key), "git@127.0.0.1", "git-upload-pack a")...)
+	_, err := client.StdinPipe() // open, and silent: git waits
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := client.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	client.Stderr = &stderr
+	if err := client.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	w.gitaly.Stop()
+	w.gitaly.Start(t)
+	if _, err := io.Copy(io.Discard, out); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Wait(); err == nil || stderr.String() != box(gitalyDown) {
+		t.Errorf("ssh: %v, stderr %q", err, &stderr)
 	}
 }
 

@@ -119,6 +119,11 @@ func explainGitaly(st *status.Status) outcome {
 	out := outcome{exit: exitFailure, text: st.Message()}
 	switch st.Code() {
 	case codes.Internal:
+		if strings.Contains(st.Message(), "sidechannel: ") {
+			// gRPC repeated the call with a gitaly that came back; the data of the
+			// first call are gone, so this one could not begin.
+			return outcome{exit: exitFailure, text: textGitalyDown}
+		}
 		out.silent = true
 		out.ours = !strings.Contains(st.Message(), "upload-pack: not our ref")
 	case codes.Unavailable:

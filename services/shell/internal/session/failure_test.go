@@ -40,6 +40,8 @@ func TestExplain(t *testing.T) {
 			outcome{exit: 1, text: "exit status 128", silent: true, ours: true}},
 		{"not our ref", status.Error(codes.Internal, `stderr: "fatal: git upload-pack: not our ref x"`),
 			outcome{exit: 1, text: `stderr: "fatal: git upload-pack: not our ref x"`, silent: true}},
+		{"gitaly gone and back", status.Error(codes.Internal, "opennig sidechannel: sidechannel: receive confirmation: EOF"),
+			outcome{exit: 1, text: textGitalyDown}},
 		{"gitaly gone", status.Error(codes.Unavailable, "EOF"), outcome{exit: 1, text: textGitalyDown}},
 		{"cancelled by gitaly", status.Error(codes.Canceled, "user canceled the push"), outcome{exit: 1, text: "user canceled the push"}},
 		{"refusal", errs.New(errs.Denied, "m"), outcome{exit: 1, text: "m"}},

@@ -51,6 +51,13 @@ type Gitaly struct {
 func NewGitaly(t *testing.T, root string) *Gitaly {
 	t.Helper()
 	g := &Gitaly{root: root, Address: "unix:" + filepath.Join(t.TempDir(), "gitaly.sock")}
+	g.Start(t)
+	return g
+}
+
+// Start starts the server again after Stop.
+func (g *Gitaly) Start(t *testing.T) {
+	t.Helper()
 	ln, err := netx.Listen(g.Address)
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +74,6 @@ func NewGitaly(t *testing.T, root string) *Gitaly {
 		<-served
 	})
 	t.Cleanup(g.stop)
-	return g
 }
 
 // Stop ends the server at once, RPCs included.
@@ -102,7 +108,7 @@ func (g *Gitaly) SSHUploadPackWithSidechannel(ctx context.Context, req *gitalypb
 	}
 	conn, err := sidechannel.Open(ctx)
 	if err != nil {
-		return nil, status.Error(codes.Internal, err.Error())
+		return nil, status.Errorf(codes.Internal, "opennig sidechannel: %v", err)
 	}
 	defer func() { _ = conn.Close() }() // the RPC's status says what went wrong
 	out, notices := pktline.NewBandWriter(conn, 1), pktline.NewBandWriter(conn, 2)
