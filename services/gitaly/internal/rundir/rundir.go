@@ -158,8 +158,8 @@ func (d *Dir) Close() error {
 	if d.Path != "" {
 		errs = append(errs, os.RemoveAll(d.Path))
 	}
-	if d.lock != nil {
-		errs = append(errs, d.lock.Close())
+	if d.lock != nil { // unlock first: a child between fork and exec has the file open too
+		errs = append(errs, unix.Flock(int(d.lock.Fd()), unix.LOCK_UN), d.lock.Close()) //nolint:gosec // a descriptor is small
 	}
 	return errors.Join(errs...)
 }

@@ -94,8 +94,8 @@ func (s *Storage) emptyTmp() error {
 // Close lets go of the storage.
 func (s *Storage) Close() error {
 	var errs []error
-	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
+	if s.lock != nil { // unlock first: a child between fork and exec has the file open too
+		errs = append(errs, unix.Flock(int(s.lock.Fd()), unix.LOCK_UN), s.lock.Close()) //nolint:gosec // a descriptor is small
 	}
 	if s.root != nil {
 		errs = append(errs, s.root.Close())
