@@ -188,26 +188,19 @@ func TestServer_keepAlive(t *testing.T) {
 	_ = await(t, "the silent client to be cut off", causes)
 }
 
-// A client that opens channels without reading the refusals must not make the
-// server keep a goroutine for each of them.
+// A client that opens channels faster than it reads the refusals may be cut off; it
+// must not make the server keep a goroutine for each, nor harm anybody else.
 func TestServer_channelFlood(t *testing.T) {
 	t.Parallel()
 	s := start(t, runnerFunc(whoami), nil)
 	client := s.dial(t)
-	ended := make(chan error, 1)
-	go func() { ended <- client.Wait() }()
 	var wg sync.WaitGroup
-	for range 200 {
+	for range 500 {
 		wg.Go(func() { _, _, _ = client.OpenChannel("direct-tcpip", nil) })
 	}
 	wg.Wait()
-	select {
-	case err := <-ended:
-		t.Logf("the flooding client was cut off: %v", err)
-	default:
-		if _, err := newSession(t, client).Output("x"); err != nil {
-			t.Errorf("session after the flood: %v", err)
-		}
+	if _, err := newSession(t, s.dial(t)).Output("x"); err != nil {
+		t.Errorf("session of another client: %v", err)
 	}
 }
 
