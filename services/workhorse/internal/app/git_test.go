@@ -90,7 +90,7 @@ func TestInfoRefs_failures(t *testing.T) {
 		body   string
 	}{
 		{"unavailable", status.Error(codes.Unavailable, "x"), 503, down},
-		{"overloaded", busy(), 503, down},
+		{"overloaded", busy(), 500, "Internal Server Error\n"},
 		{"not found", status.Error(codes.NotFound, "repository not found"), 404, "Not Found.\n"},
 		{"invalid", status.Error(codes.InvalidArgument, "x"), 500, "Internal Server Error\n"},
 		{"internal", status.Error(codes.Internal, "secret path"), 500, "Internal Server Error\n"},

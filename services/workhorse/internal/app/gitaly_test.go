@@ -52,7 +52,7 @@ type call struct {
 	Metadata map[string]string
 }
 
-func startGitaly(t *testing.T) *fakeGitaly {
+func startGitaly(t testing.TB) *fakeGitaly {
 	t.Helper()
 	f := &fakeGitaly{repo: filepath.Join(t.TempDir(), "repo.git")}
 	git(t, "", "init", "-q", "--bare", "--initial-branch=main", f.repo)

@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 // fakeRails answers for one project, /g/app, and echoes the rest. Functions, when
 // set, replace the former or the latter.
 type fakeRails struct {
-	t        *testing.T
+	t        testing.TB
 	socket   string
 	secret   []byte
 	gitaly   *fakeGitaly
@@ -143,7 +143,7 @@ func (f *fakeRails) last() *http.Request {
 
 // setup is a running workhorse between its fakes.
 type setup struct {
-	t        *testing.T
+	t        testing.TB
 	rails    *fakeRails
 	gitaly   *fakeGitaly
 	url      string // of the public listener
@@ -171,7 +171,7 @@ func (s *syncBuffer) String() string {
 }
 
 // start runs workhorse with the configuration that change leaves.
-func start(t *testing.T, change func(*app.Config)) *setup {
+func start(t testing.TB, change func(*app.Config)) *setup {
 	t.Helper()
 	dir := t.TempDir()
 	s := &setup{t: t, gitaly: startGitaly(t), log: &syncBuffer{}, internal: filepath.Join(dir, "i.sock")}
@@ -224,7 +224,7 @@ func (s *setup) run(c app.Config) {
 
 // client returns an HTTP client that keeps nothing, for the public listener or,
 // with a socket, for that one.
-func client(t *testing.T, socket string) *http.Client {
+func client(t testing.TB, socket string) *http.Client {
 	t.Helper()
 	tr := &http.Transport{DisableCompression: true}
 	if socket != "" {
@@ -252,7 +252,7 @@ func (s *setup) do(method, path string, body io.Reader, headers ...string) (*htt
 	return send(s.t, client(s.t, ""), req)
 }
 
-func send(t *testing.T, c *http.Client, req *http.Request) (*http.Response, string) {
+func send(t testing.TB, c *http.Client, req *http.Request) (*http.Response, string) {
 	t.Helper()
 	res, err := c.Do(req)
 	if err != nil {
@@ -270,7 +270,7 @@ func send(t *testing.T, c *http.Client, req *http.Request) (*http.Response, stri
 func (s *setup) remote() string { return "http://root:password@" + s.addr + "/g/app.git" }
 
 // git runs git and returns both outputs; it must succeed.
-func git(t *testing.T, dir string, args ...string) string {
+func git(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	out, err := tryGit(t, dir, args...)
 	if err != nil {
@@ -279,7 +279,7 @@ func git(t *testing.T, dir string, args ...string) string {
 	return out
 }
 
-func tryGit(t *testing.T, dir string, args ...string) (string, error) {
+func tryGit(t testing.TB, dir string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

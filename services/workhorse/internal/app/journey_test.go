@@ -1,12 +1,18 @@
 package app_test
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"gitsplit/kit/sidechannel"
 )
 
 // work makes a working copy with one commit and the project as its origin.
@@ -124,5 +130,56 @@ func TestJourney_refusals(t *testing.T) {
 	s.rails.start()
 	if err == nil || !strings.Contains(out, "remote: GitLab is not responding") || !strings.Contains(out, "502") {
 		t.Errorf("rails-api down: %v\n%s", err, out)
+	}
+}
+
+// A path without .git is rails-api's: it redirects, and git goes on below the new
+// base.
+func TestJourney_redirect(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	s.rails.proxied = func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, strings.Replace(r.RequestURI, "/info/refs", ".git/info/refs", 1), http.StatusMovedPermanently)
+	}
+	git(t, s.work(), "push", "-q", "origin", "main")
+	clone := filepath.Join(t.TempDir(), "clone")
+	git(t, "", "clone", "-q", strings.TrimSuffix(s.remote(), ".git"), clone)
+	git(t, clone, "rev-parse", "HEAD")
+}
+
+// A transfer that is on its way when workhorse is told to stop is finished; new
+// connections are refused.
+func TestJourney_stop(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	s.gitaly.postUpload = func(_ context.Context, c *sidechannel.Conn) error {
+		if _, err := io.Copy(io.Discard, c); err != nil {
+			return err
+		}
+		close(reached)
+		<-goOn
+		_, err := io.WriteString(c, "whole")
+		return err
+	}
+	stopped := make(chan error, 1)
+	go func() {
+		<-reached
+		go func() { stopped <- s.stop() }()
+		for { // until the listener is closed
+			c, err := net.Dial("tcp", s.addr)
+			if err != nil {
+				break
+			}
+			_ = c.Close()
+		}
+		close(goOn)
+	}()
+	res, body := s.do("POST", fetchPath, strings.NewReader("0000"), "Content-Type", fetchType)
+	if res.StatusCode != 200 || body != "whole" {
+		t.Errorf("answer %d %q", res.StatusCode, body)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("Run: %v", err)
 	}
 }

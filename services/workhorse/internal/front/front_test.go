@@ -290,7 +290,7 @@ func TestFront_panic(t *testing.T) {
 		_ = res.Body.Close()
 		t.Errorf("a panic was answered with %d, want a closed connection", res.StatusCode)
 	}
-	if log := d.log.String(); !strings.Contains(log, "on purpose") || !strings.Contains(log, "stack") {
+	if log := d.log.String(); !strings.Contains(log, "on purpose") || !strings.Contains(log, "stack") || !strings.Contains(log, `"aborted":true`) {
 		t.Errorf("the panic is not in the log: %s", log)
 	}
 	if res, _ := d.raw(t, get("/a")); res.StatusCode != 200 {

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+
+	"gitsplit/kit/logging"
 )
 
 // recoverPanics lets a request fail alone. A deliberate abort of the connection
@@ -21,6 +23,7 @@ func (f *Front) recoverPanics(next http.Handler) http.Handler {
 				f.log.ErrorContext(r.Context(), "panic in a request",
 					slog.String("panic", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))
 			}
+			logging.AddAttrs(r.Context(), slog.Bool("aborted", true))
 			panic(http.ErrAbortHandler)
 		}()
 		next.ServeHTTP(w, r)

@@ -21,7 +21,7 @@ func advertisementFailure(err error) (statusCode int, text string) {
 	code := status.Code(err)
 	kind := errs.KindOf(err)
 	switch {
-	case code == codes.Unavailable || kind == errs.Unavailable || overloaded(err):
+	case code == codes.Unavailable || kind == errs.Unavailable:
 		return http.StatusServiceUnavailable, unavailable
 	case code == codes.NotFound || kind == errs.NotFound:
 		return http.StatusNotFound, "Not Found."
@@ -62,6 +62,10 @@ func busyText(correlationID string) string {
 }
 
 func packet(payload string) string { return fmt.Sprintf("%04x%s", len(payload)+4, payload) }
+
+// clientLeft is the status of a request whose client did not wait; only the log
+// and the metrics see it.
+const clientLeft = 499
 
 // bodyFailure returns the status for a request body that could not be read, or 0
 // if err is about something else.

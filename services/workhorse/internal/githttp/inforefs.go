@@ -28,6 +28,10 @@ func (s *Service) InfoRefs(w http.ResponseWriter, r *http.Request, a *preauth.An
 		if !out.begun {
 			w.Header().Del("Content-Encoding")
 		}
+		if r.Context().Err() != nil {
+			out.fail(clientLeft, "")
+			return
+		}
 		out.fail(advertisementFailure(err))
 		return
 	}

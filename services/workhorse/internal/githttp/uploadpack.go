@@ -58,6 +58,10 @@ func (s *Service) postFailed(r *http.Request, service string, out *answer, err e
 	if out.begun {
 		return
 	}
+	if r.Context().Err() != nil {
+		out.fail(clientLeft, "")
+		return
+	}
 	if overloaded(err) {
 		busy := busyFetch
 		if service == receivePack {
