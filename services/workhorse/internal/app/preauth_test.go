@@ -203,3 +203,21 @@ func TestPreauth_toGitaly(t *testing.T) {
 		}
 	}
 }
+
+// rails-api was restarted: the connection that was kept is dead, and no client
+// sees it.
+func TestPreauth_railsRestarted(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	for range 5 {
+		res, _ := s.do("POST", fetchPath, strings.NewReader("0000"), "Content-Type", fetchType, "Idempotency-Key", "x")
+		if res.StatusCode != 200 {
+			t.Fatalf("answer %d", res.StatusCode)
+		}
+		if got := s.rails.last().Header.Get("Idempotency-Key"); got != "" {
+			t.Errorf("the question has Idempotency-Key %q", got)
+		}
+		s.rails.stop()
+		s.rails.start()
+	}
+}

@@ -24,6 +24,9 @@ const (
 // maxLine is more than net/http takes of a head.
 const maxLine = 80 << 10
 
+// keptLine is the buffer that a connection keeps from one head to the next.
+const keptLine = 1 << 10
+
 // scanner follows the requests of a connection. The zero value is at the start of
 // the first.
 type scanner struct {
@@ -90,8 +93,10 @@ func (s *scanner) take(line []byte) error {
 		if len(line) > 0 {
 			return s.head.take(string(line))
 		}
-		s.line = nil
 		s.afterHead()
+		if cap(s.line) > keptLine {
+			s.line = nil
+		}
 	case chunkSize:
 		return s.takeChunkSize(string(line))
 	case chunkEnd:

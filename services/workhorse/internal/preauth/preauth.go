@@ -92,6 +92,9 @@ func (a *Authorizer) question(r *http.Request, suffix string) (*http.Request, er
 		q.Header.Del(name)
 	}
 	a.API.Address(q)
+	// A question changes nothing: the transport may ask again when rails-api closed
+	// the kept connection. The empty value says so to it and is not sent.
+	q.Header["Idempotency-Key"] = nil
 	token, err := apijwt.Sign(a.Secret, apijwt.WorkhorseIssuer, a.Now())
 	if err != nil {
 		return nil, fmt.Errorf("sign pre-authorization: %w", err)
