@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -85,7 +86,7 @@ func freePort(t *testing.T) string {
 func (s *site) call(env []string, args ...string) (output string, code int) {
 	s.t.Helper()
 	cmd := exec.CommandContext(s.t.Context(), filepath.Join(s.bin, "gitsplit"), args...)
-	cmd.Env = append(s.env, env...)
+	cmd.Env = slices.Concat(s.env, env)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -109,7 +110,7 @@ func (s *site) up(env ...string) *running {
 	s.t.Helper()
 	r := &running{site: s, lines: make(chan string, 1000), ended: make(chan error, 1)}
 	r.cmd = exec.Command(filepath.Join(s.bin, "gitsplit"), "up") //nolint:noctx // ends by signal
-	r.cmd.Env = append(s.env, env...)
+	r.cmd.Env = slices.Concat(s.env, env)
 	r.cmd.Stdout, r.cmd.Stderr, r.cmd.WaitDelay = r, r, time.Second
 	if err := r.cmd.Start(); err != nil {
 		s.t.Fatal(err)

@@ -25,6 +25,7 @@ func setup(t *testing.T) (home.Home, settings.Settings) {
 	if err := h.MakeDirs(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = os.RemoveAll(h.Sockets) }) // its path has a blank, so they are in /tmp
 	if _, err := h.MakeSecrets("correct horse battery"); err != nil {
 		t.Fatal(err)
 	}

@@ -41,11 +41,11 @@ func JSON(line string) Entry {
 	return Entry{Level: level, Text: clean(text.String())}
 }
 
-// Postgres reads the server's log. A statement that fails is the business of the
-// service that sent it; what makes the server itself end is shown.
+// Postgres reads the server's log. A statement or connection that fails (ERROR,
+// FATAL) is the business of the service it belongs to; a broken server is shown.
 func Postgres(line string) Entry {
 	level := slog.LevelInfo
-	if strings.Contains(line, "] PANIC:") || strings.Contains(line, "] FATAL:") {
+	if strings.Contains(line, "] PANIC:") {
 		level = slog.LevelWarn
 	}
 	return Entry{Level: level, Text: clean(line)}

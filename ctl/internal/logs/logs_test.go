@@ -95,8 +95,9 @@ func TestSink_longLine(t *testing.T) {
 func TestPostgres(t *testing.T) {
 	t.Parallel()
 	tests := map[string]slog.Level{
-		"2026-01-01 UTC [12] PANIC:  could not write": slog.LevelWarn,
-		"2026-01-01 UTC [12] ERROR:  duplicate key":   slog.LevelInfo,
+		"2026-01-01 UTC [12] PANIC:  could not write":           slog.LevelWarn,
+		"2026-01-01 UTC [12] ERROR:  duplicate key":             slog.LevelInfo,
+		"2026-01-01 UTC [12] FATAL:  connection to client lost": slog.LevelInfo,
 	}
 	for line, want := range tests {
 		if got := logs.Postgres(line).Level; got != want {

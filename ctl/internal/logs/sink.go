@@ -56,9 +56,9 @@ func (s *Sink) keep(p []byte) {
 
 // flush ends the line in progress.
 func (s *Sink) flush() {
-	line := append(s.part, '\n')
-	_, _ = s.file.Write(line) // a log that cannot be written is no reason to stop
 	entry := s.read(string(s.part))
+	s.part = append(s.part, '\n')
+	_, _ = s.file.Write(s.part) // a log that cannot be written is no reason to stop
 	if entry.Text != "" {
 		s.tail = append(s.tail, entry.Text)
 		if len(s.tail) > maxTail {
