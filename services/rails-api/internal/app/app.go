@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -43,6 +44,7 @@ type base struct {
 	gitaly  *gitaly.Client
 	site    site.Site
 	metrics *prometheus.Registry
+	started atomic.Bool // every part runs
 }
 
 // open makes the clients. None of them connects yet: what they talk to may come later.

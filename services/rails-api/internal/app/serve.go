@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -34,13 +35,18 @@ func (b *base) serve(ctx context.Context) error {
 		}
 		return lifecycle.HTTP("api", netx.HTTPServer(handler, b.log), ln, b.cfg.ShutdownGrace.D()).Run(ctx, ready)
 	}}
-	parts = append(parts, lifecycle.Part{Name: "database", Run: b.prepare}, public, stopper(health, chain))
+	parts = append(parts, lifecycle.Part{Name: "database", Run: b.prepare}, public, b.readiness(health, chain))
 	return lifecycle.Run(ctx, b.log, parts...)
 }
 
-// stopper is the part that stops first: it makes the process not ready.
-func stopper(sets ...*probe.Set) lifecycle.Part {
+// errStarting is what the checks report until every part has started.
+var errStarting = errors.New("starting")
+
+// readiness is the part that starts last and stops first: between the two the
+// process may be ready.
+func (b *base) readiness(sets ...*probe.Set) lifecycle.Part {
 	return lifecycle.Part{Name: "readiness", Run: func(ctx context.Context, ready func()) error {
+		b.started.Store(true)
 		ready()
 		<-ctx.Done()
 		for _, s := range sets {
@@ -48,6 +54,13 @@ func stopper(sets ...*probe.Set) lifecycle.Part {
 		}
 		return nil
 	}}
+}
+
+func (b *base) hasStarted(context.Context) error {
+	if !b.started.Load() {
+		return errStarting
+	}
+	return nil
 }
 
 // prepare waits for the database, migrates it and makes the first account.
@@ -87,6 +100,7 @@ func (b *base) migrate(ctx context.Context) error {
 func (b *base) health() (own, chain *probe.Set) {
 	own, chain = probe.New(b.metrics), probe.New(b.metrics)
 	for _, s := range []*probe.Set{own, chain} {
+		s.Add("start", b.hasStarted)
 		s.Add("database", b.db.Ping)
 		s.AddOptional("redis", func(ctx context.Context) error { return b.redis.Ping(ctx).Err() })
 	}

@@ -39,7 +39,7 @@ func (b *base) work(ctx context.Context) error {
 		lifecycle.Part{Name: "jobs", Grace: 2*grace + time.Second, Run: func(ctx context.Context, ready func()) error {
 			return doJobs(ctx, ready, jobs, grace)
 		}},
-		stopper(health))
+		b.readiness(health))
 	return lifecycle.Run(ctx, b.log, parts...)
 }
 

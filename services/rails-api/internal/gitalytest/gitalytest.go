@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"gitsplit/kit/backchannel"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/rails-api/internal/gitaly"
 )
@@ -54,7 +55,7 @@ func New(tb testing.TB) *Server {
 	if err != nil {
 		tb.Fatalf("gitalytest: %v", err)
 	}
-	s := &Server{Repositories: map[string]*Repository{}, grpc: grpc.NewServer(), addr: filepath.Join(dir, "gitaly.sock")}
+	s := &Server{Repositories: map[string]*Repository{}, grpc: grpc.NewServer(grpc.Creds(backchannel.ServerCredentials(insecure.NewCredentials()))), addr: filepath.Join(dir, "gitaly.sock")}
 	gitalypb.RegisterRepositoryServiceServer(s.grpc, s)
 	gitalypb.RegisterRefServiceServer(s.grpc, s)
 	gitalypb.RegisterCommitServiceServer(s.grpc, s)
