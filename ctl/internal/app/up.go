@@ -169,7 +169,7 @@ func (r *runner) notify(e supervise.Event) {
 	case e.State == supervise.Backoff:
 		r.console.Warn(e.Name, "%v; will be started again in %v; see %s", e.Err, e.Delay, r.plan.Home.Log(e.Name))
 	case e.State == supervise.Stopped && e.Err != nil:
-		for _, line := range r.sinks[e.Name].Tail() {
+		for _, line := range r.sinks[e.Name].LastWords() {
 			r.console.Warn(e.Name, "%s", line)
 		}
 		r.console.Warn(e.Name, "%v; see %s", e.Err, r.plan.Home.Log(e.Name))

@@ -42,10 +42,13 @@ func (c *Console) Warn(name, format string, args ...any) {
 	c.line(name, slog.LevelWarn, fmt.Sprintf(format, args...))
 }
 
-func (c *Console) show(name string, e Entry) {
-	if e.Text != "" && (c.verbose || e.Level >= slog.LevelWarn) {
+// show writes a line of a service, if it is one to be shown.
+func (c *Console) show(name string, e Entry) (shown bool) {
+	shown = e.Text != "" && (c.verbose || e.Level >= slog.LevelWarn)
+	if shown {
 		c.line(name, e.Level, e.Text)
 	}
+	return shown
 }
 
 // line writes a line at once, so that lines of several services do not mix.

@@ -2,6 +2,7 @@ package logs_test
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -68,12 +69,26 @@ func TestSink(t *testing.T) {
 	if diff := cmp.Diff(wantTerminal, terminal.String()); diff != "" {
 		t.Errorf("terminal (-want +got):\n%s", diff)
 	}
-	wantTail := []string{"INFO access", `WARN slow ms=12 who="a b"`, "panic:  [2Joh", "ERROR bad", "rest"}
-	if diff := cmp.Diff(wantTail, sink.Tail()); diff != "" {
-		t.Errorf("tail (-want +got):\n%s", diff)
+	if words := sink.LastWords(); words != nil {
+		t.Errorf("last words are repeated: %q", words)
 	}
 	if file.String() != input+"\n" {
 		t.Errorf("file: %q, want %q", file.String(), input+"\n")
+	}
+}
+
+func TestSink_LastWords(t *testing.T) {
+	t.Parallel()
+	var file, terminal bytes.Buffer
+	sink := logs.NewSink("redis", &file, logs.NewConsole(&terminal, false, false, 5), logs.Quiet)
+	for i := range 20 {
+		if _, err := fmt.Fprintf(sink, "line %d\n", i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	words := sink.LastWords()
+	if len(words) != 12 || words[0] != "line 8" || words[11] != "line 19" || terminal.Len() > 0 {
+		t.Errorf("last words: %q; on the terminal: %q", words, terminal.String())
 	}
 }
 
@@ -86,7 +101,7 @@ func TestSink_longLine(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	sink.Tail()
+	sink.LastWords()
 	if file.Len() > 70_000 {
 		t.Errorf("a line of 1 MB was kept with %d bytes", file.Len())
 	}

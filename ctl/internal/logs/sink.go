@@ -22,9 +22,10 @@ type Sink struct {
 	console *Console
 	read    Format
 
-	mu   sync.Mutex
-	part []byte
-	tail []string
+	mu    sync.Mutex
+	part  []byte
+	tail  []string
+	shown bool // a line of it was on the terminal
 }
 
 // NewSink returns the sink of the named service, whose lines have the format.
@@ -65,16 +66,20 @@ func (s *Sink) flush() {
 			s.tail = slices.Delete(s.tail, 0, 1)
 		}
 	}
-	s.console.show(s.name, entry)
+	s.shown = s.console.show(s.name, entry) || s.shown
 	s.part = s.part[:0]
 }
 
-// Tail returns the last lines, in the form shown on a terminal.
-func (s *Sink) Tail() []string {
+// LastWords returns the last lines of a service that ended without a word on the
+// terminal, in the form shown there. If it had any, there is nothing to add.
+func (s *Sink) LastWords() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.part) > 0 {
 		s.flush()
+	}
+	if s.shown {
+		return nil
 	}
 	return slices.Clone(s.tail)
 }
