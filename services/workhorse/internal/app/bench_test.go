@@ -59,7 +59,7 @@ func BenchmarkInfoRefs(b *testing.B) {
 	s := start(b, nil)
 	c := client(b, "")
 	for b.Loop() {
-		req, err := http.NewRequestWithContext(b.Context(), "GET", s.url+refsPath, nil)
+		req, err := http.NewRequestWithContext(b.Context(), "GET", s.base()+refsPath, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 func (s *setup) bench(b *testing.B, path, contentType string, size int64) {
 	b.Helper()
-	req, err := http.NewRequestWithContext(b.Context(), "POST", s.url+path, io.LimitReader(zeros{}, size))
+	req, err := http.NewRequestWithContext(b.Context(), "POST", s.base()+path, io.LimitReader(zeros{}, size))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -239,7 +239,7 @@ func TestReceivePack_earlyAnswer(t *testing.T) {
 	if res.StatusCode != 200 || body != early {
 		t.Errorf("answer %d with %d bytes, want 200 with %d", res.StatusCode, len(body), len(early))
 	}
-	_, answer := rawExchange(t, s.addr, "POST "+pushPath+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic cm9vdDpwYXNzd29yZA==\r\n"+
+	_, answer := rawExchange(t, s.at(), "POST "+pushPath+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic cm9vdDpwYXNzd29yZA==\r\n"+
 		"Content-Type: "+pushType+"\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n0000")
 	if !strings.HasPrefix(answer, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n") {
 		t.Errorf("answer with Expect: %.80q", answer)
@@ -290,7 +290,7 @@ func abort(t *testing.T, path string, half bool) {
 			_ = pw.Close()
 		}
 	}()
-	req, err := http.NewRequestWithContext(ctx, "POST", s.url+path, pr)
+	req, err := http.NewRequestWithContext(ctx, "POST", s.base()+path, pr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -146,8 +146,7 @@ type setup struct {
 	t        testing.TB
 	rails    *fakeRails
 	gitaly   *fakeGitaly
-	url      string // of the public listener
-	addr     string
+	addr     string // of the public listener
 	internal string // socket of the internal listener
 	log      *syncBuffer
 	stop     func() error
@@ -207,7 +206,6 @@ func (s *setup) run(c app.Config) {
 		s.t.Fatalf("app.New: %v", err)
 	}
 	s.addr = a.Addr().String()
-	s.url = "http://" + s.addr
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
@@ -241,7 +239,7 @@ func client(t testing.TB, socket string) *http.Client {
 // do sends a request as root and returns the answer with its body.
 func (s *setup) do(method, path string, body io.Reader, headers ...string) (*http.Response, string) {
 	s.t.Helper()
-	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, body)
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.base()+path, body)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -266,8 +264,21 @@ func send(t testing.TB, c *http.Client, req *http.Request) (*http.Response, stri
 	return res, string(text)
 }
 
+// at returns the address of the public listener. What the test has told the fakes
+// so far is seen by the requests to come: the fakes lock the same mutexes first.
+func (s *setup) at() string {
+	for _, mu := range []*sync.Mutex{&s.rails.mu, &s.gitaly.mu} {
+		mu.Lock()
+		mu.Unlock() //nolint:staticcheck // only the order matters
+	}
+	return s.addr
+}
+
+// base returns the URL of the public listener.
+func (s *setup) base() string { return "http://" + s.at() }
+
 // remote is the project's URL with root's password.
-func (s *setup) remote() string { return "http://root:password@" + s.addr + "/g/app.git" }
+func (s *setup) remote() string { return "http://root:password@" + s.at() + "/g/app.git" }
 
 // git runs git and returns both outputs; it must succeed.
 func git(t testing.TB, dir string, args ...string) string {

@@ -167,7 +167,7 @@ func TestJourney_stop(t *testing.T) {
 		<-reached
 		go func() { stopped <- s.stop() }()
 		for { // until the listener is closed
-			c, err := net.Dial("tcp", s.addr)
+			c, err := net.Dial("tcp", s.at())
 			if err != nil {
 				break
 			}

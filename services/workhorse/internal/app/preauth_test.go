@@ -94,7 +94,7 @@ func TestPreauth_refusalHeaders(t *testing.T) {
 		w.Header().Set("Set-Cookie", "a=b")
 		http.Error(w, "no", http.StatusUnauthorized)
 	}
-	_, answer := rawExchange(t, s.addr, "GET "+refsPath+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	_, answer := rawExchange(t, s.at(), "GET "+refsPath+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 	head, _, _ := strings.Cut(answer, "\r\n\r\n")
 	var got []string
 	for line := range strings.SplitSeq(head, "\r\n") {
@@ -121,7 +121,7 @@ func TestPreauth_question(t *testing.T) {
 		}
 		http.Error(w, "no", http.StatusForbidden)
 	}
-	_, answer := rawExchange(t, s.addr, "POST //g/x/../app.git/git-upload-pack?a=b%20c HTTP/1.1\r\nHost: git.example:8080\r\n"+
+	_, answer := rawExchange(t, s.at(), "POST //g/x/../app.git/git-upload-pack?a=b%20c HTTP/1.1\r\nHost: git.example:8080\r\n"+
 		"Content-Type: application/x-git-upload-pack-request\r\nTransfer-Encoding: chunked\r\nAuthorization: Basic eDp5\r\n"+
 		"Content-Disposition: x\r\nAccept-Encoding: gzip\r\nGit-Protocol: version=2\r\nCookie: a=b\r\nX-Forwarded-For: 6.6.6.6\r\n"+
 		"Gitlab-Workhorse-Api-Request: forged\r\nGitlab-Shell-Api-Request: forged\r\nConnection: close, X-Drop\r\nX-Drop: 1\r\nTE: trailers\r\n"+

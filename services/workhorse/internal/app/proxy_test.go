@@ -81,7 +81,7 @@ func TestProxy_forwardedRequests(t *testing.T) {
 			case strings.Contains(request, "chunked"):
 				request += "3\r\nabc\r\n0\r\n\r\n"
 			}
-			res, answer := rawExchange(t, s.addr, request)
+			res, answer := rawExchange(t, s.at(), request)
 			if _, rest, ok := strings.Cut(answer, "100 Continue\r\n\r\n"); ok {
 				answer = rest
 				var err error
@@ -111,7 +111,7 @@ func TestProxy_internalListener(t *testing.T) {
 		req.Header.Set("X-Forwarded-For", "198.51.100.7:22")
 		return send(t, c, req)
 	}
-	if res, body := ask(client(t, ""), s.url); res.StatusCode != 404 || body != "Not Found\n" {
+	if res, body := ask(client(t, ""), s.base()); res.StatusCode != 404 || body != "Not Found\n" {
 		t.Errorf("public listener: %d %q", res.StatusCode, body)
 	}
 	res, body := ask(client(t, s.internal), "http://unix")
@@ -211,20 +211,20 @@ func TestProxy_streams(t *testing.T) {
 		<-r.Context().Done()
 		close(left)
 	}
-	c := dialRaw(t, s.addr)
+	c := dialRaw(t, s.at())
 	c.send("POST /leave HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\none")
 	c.until("one\r\n") // though the answer has no end
 	_ = c.Close()
 	within(t, left, "rails-api to hear that the client left")
 
-	c = dialRaw(t, s.addr)
+	c = dialRaw(t, s.at())
 	c.send("POST /die HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\none")
 	c.until("one\r\n")
 	if rest, _ := io.ReadAll(c.br); strings.Contains(string(rest), "0\r\n") {
 		t.Errorf("an answer that was cut short looks complete: %q", rest)
 	}
 
-	c = dialRaw(t, s.addr)
+	c = dialRaw(t, s.at())
 	c.send("POST /cut HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
 	within(t, read, "the first piece of a body to reach rails-api")
 	_ = c.Close()
@@ -245,7 +245,7 @@ func TestProxy_brokenBody(t *testing.T) {
 		"Content-Length: 10\r\n\r\n0123456789":                             200,
 		"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": 400,
 	} {
-		res, _ := rawExchange(t, s.addr, "POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"+body)
+		res, _ := rawExchange(t, s.at(), "POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"+body)
 		if res.StatusCode != want {
 			t.Errorf("%q: %d, want %d", body, res.StatusCode, want)
 		}
