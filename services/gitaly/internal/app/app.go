@@ -20,6 +20,7 @@ import (
 	"gitsplit/services/gitaly/internal/hook"
 	"gitsplit/services/gitaly/internal/leftover"
 	"gitsplit/services/gitaly/internal/monitor"
+	"gitsplit/services/gitaly/internal/operation"
 	"gitsplit/services/gitaly/internal/pack"
 	"gitsplit/services/gitaly/internal/rpc"
 	"gitsplit/services/gitaly/internal/rundir"
@@ -120,14 +121,15 @@ func (a *App) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	hooks := hook.New(hook.Options{
+		API: client, CustomDir: a.cfg.Hooks.CustomHooksDir, GitBinDir: git.BinDir(), SearchPath: path, Home: a.run.Home(), Log: a.log,
+	})
+	setup := pack.HookSetup{Dir: a.run.Hooks(), RuntimeDir: a.run.Path, Socket: a.run.Socket(), Token: a.token}
 	a.deps = &rpc.Deps{
 		Locator: a.locator, Git: git, Protocols: a.metrics, Log: a.log, Version: Version, Now: time.Now, Ready: a.ready,
-		Hooks: hook.New(hook.Options{
-			API: client, CustomDir: a.cfg.Hooks.CustomHooksDir, GitBinDir: git.BinDir(), SearchPath: path, Home: a.run.Home(), Log: a.log,
-		}),
+		Hooks: hooks, Operations: operation.New(git, hooks, setup, a.log),
 		Packs: pack.New(pack.Options{
-			Git: git, Log: a.log, FinishTimeout: finishTimeout,
-			Hooks:                    pack.HookSetup{Dir: a.run.Hooks(), RuntimeDir: a.run.Path, Socket: a.run.Socket(), Token: a.token},
+			Git: git, Hooks: setup, Log: a.log, FinishTimeout: finishTimeout,
 			UploadPackNegotiation:    a.cfg.Timeout.UploadPackNegotiation.D(),
 			UploadArchiveNegotiation: a.cfg.Timeout.UploadArchiveNegotiation.D(),
 		}),

@@ -106,6 +106,7 @@ func (a *App) externalServer(token string) *grpc.Server {
 	gitalypb.RegisterRepositoryServiceServer(srv, rpc.Repository{Deps: a.deps})
 	gitalypb.RegisterRefServiceServer(srv, rpc.Ref{Deps: a.deps})
 	gitalypb.RegisterCommitServiceServer(srv, rpc.Commit{Deps: a.deps})
+	gitalypb.RegisterOperationServiceServer(srv, rpc.Operation{Deps: a.deps})
 	gitalypb.RegisterBlobServiceServer(srv, rpc.Blob{Deps: a.deps})
 	gitalypb.RegisterServerServiceServer(srv, rpc.Server{Deps: a.deps})
 	return srv

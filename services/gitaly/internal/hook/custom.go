@@ -46,11 +46,11 @@ func (m *Manager) runCustom(ctx context.Context, c Call, run custom) error {
 		if errors.Is(err, context.DeadlineExceeded) {
 			text := fmt.Sprintf("custom hook %q took longer than %v", filepath.Base(file), run.timeout)
 			m.o.Log.WarnContext(ctx, "custom hook took too long", slog.String("hook", file))
-			return &Exit{Code: 1, Stderr: text}
+			return &Exit{Code: 1, Stderr: text, Custom: true}
 		}
 		if code := process.ExitCode(err); code > 0 {
 			m.o.Log.InfoContext(ctx, "custom hook refused", slog.String("hook", file), slog.Int("exit_code", code))
-			return &Exit{Code: int32(code)} //nolint:gosec // at most 255
+			return &Exit{Code: int32(code), Custom: true} //nolint:gosec // at most 255
 		}
 		if err != nil {
 			return fmt.Errorf("custom hook %q: %w", filepath.Base(file), err)

@@ -65,6 +65,7 @@ type Call struct {
 type Exit struct {
 	Code   int32
 	Stderr string // to be sent in the last message; may be empty
+	Custom bool   // a custom hook refused, not the internal API
 }
 
 // Error says what the hook ends with.

@@ -74,19 +74,25 @@ func (g *gate) look() error {
 	return nil
 }
 
-// sync makes every directory durable that has changed since the push began. A
-// failure ends the push without a report (security-baseline.md D3).
+// sync is SyncChanged for the push. A failure ends it without a report
+// (security-baseline.md D3).
 func (g *gate) sync() error {
 	g.synced = true
-	since := g.since.Add(-time.Second) // file times lag behind the clock
-	err := errors.Join(syncIfNewer(g.repo, since), syncTree(filepath.Join(g.repo, "objects"), since),
-		syncTree(filepath.Join(g.repo, "refs"), since))
+	err := SyncChanged(g.repo, g.since)
 	if err != nil {
 		g.log.Error("push could not be made durable: the repository needs a check",
 			slog.String("repository", g.repo), slog.Any("error", err))
 		return fmt.Errorf("make push durable: %w", err)
 	}
 	return nil
+}
+
+// SyncChanged makes every directory of a repository durable that has changed since
+// the given time. Whoever moves references calls it before saying so.
+func SyncChanged(repo string, since time.Time) error {
+	since = since.Add(-time.Second) // file times lag behind the clock
+	return errors.Join(syncIfNewer(repo, since), syncTree(filepath.Join(repo, "objects"), since),
+		syncTree(filepath.Join(repo, "refs"), since))
 }
 
 func syncTree(root string, since time.Time) error {

@@ -8,6 +8,7 @@ import (
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/object"
+	"gitsplit/services/gitaly/internal/pack"
 	"gitsplit/services/gitaly/internal/ref"
 )
 
@@ -35,7 +36,7 @@ func (s Repository) WriteRef(ctx context.Context, req *gitalypb.WriteRefRequest)
 	if err != nil {
 		return nil, err
 	}
-	name, revision := string(req.GetRef()), string(req.GetRevision())
+	name, revision, began := string(req.GetRef()), string(req.GetRevision()), s.Now()
 	if name == "HEAD" {
 		if !strings.HasPrefix(revision, ref.Branches) {
 			return nil, invalid("HEAD must point at a branch")
@@ -43,7 +44,7 @@ func (s Repository) WriteRef(ctx context.Context, req *gitalypb.WriteRefRequest)
 		if err := ref.SetHead(ctx, s.Git, &repo.Repo, revision); err != nil {
 			return nil, err
 		}
-		return &gitalypb.WriteRefResponse{}, nil
+		return &gitalypb.WriteRefResponse{}, pack.SyncChanged(repo.Dir, began)
 	}
 	if !ref.Valid(name) {
 		return nil, invalid("invalid refname")
@@ -55,7 +56,7 @@ func (s Repository) WriteRef(ctx context.Context, req *gitalypb.WriteRefRequest)
 	if err := ref.Update(ctx, s.Git, &repo.Repo, gitcmd.Spec{NoHooks: true}, change); err != nil {
 		return nil, err
 	}
-	return &gitalypb.WriteRefResponse{}, nil
+	return &gitalypb.WriteRefResponse{}, pack.SyncChanged(repo.Dir, began)
 }
 
 // resolveChange finds the object ids of what a reference shall be and must be.

@@ -16,6 +16,7 @@ import (
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/hook"
+	"gitsplit/services/gitaly/internal/operation"
 	"gitsplit/services/gitaly/internal/pack"
 	"gitsplit/services/gitaly/internal/storage"
 )
@@ -27,13 +28,14 @@ type ProtocolObserver interface {
 
 // Deps is what the handlers need.
 type Deps struct {
-	Locator   *storage.Locator
-	Git       *gitcmd.Factory
-	Packs     *pack.Service
-	Hooks     *hook.Manager
-	Protocols ProtocolObserver
-	Log       *slog.Logger
-	Version   string // of this server
+	Locator    *storage.Locator
+	Git        *gitcmd.Factory
+	Packs      *pack.Service
+	Hooks      *hook.Manager
+	Operations *operation.Service
+	Protocols  ProtocolObserver
+	Log        *slog.Logger
+	Version    string // of this server
 	// Ready says why the server cannot work, for ReadinessCheck.
 	Ready func(ctx context.Context) map[string]error
 	Now   func() time.Time

@@ -1,0 +1,77 @@
+package rpc
+
+import (
+	"context"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+
+	"gitsplit/kit/errs"
+	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/operation"
+	"gitsplit/services/gitaly/internal/ref"
+)
+
+// UserDeleteBranch removes a branch, if expected_old_oid is set only when it points
+// there.
+func (s Operation) UserDeleteBranch(ctx context.Context, req *gitalypb.UserDeleteBranchRequest) (*gitalypb.UserDeleteBranchResponse, error) {
+	repo, err := s.repository(ctx, req.GetRepository())
+	if err != nil {
+		return nil, err
+	}
+	full := ref.Branches + string(req.GetBranchName())
+	switch {
+	case len(req.GetBranchName()) == 0:
+		return nil, invalid("bad request: empty branch name")
+	case !ref.Valid(full):
+		return nil, invalid("invalid branch name")
+	case req.GetExpectedOldOid() != "" && !ref.ValidOID(req.GetExpectedOldOid()):
+		return nil, invalid("invalid expected old object ID")
+	}
+	if err := checkUser(req.GetUser()); err != nil {
+		return nil, err
+	}
+	old, err := s.branchOID(ctx, &repo.Repo, full)
+	if err != nil {
+		return nil, err
+	}
+	if old == "" {
+		return nil, errs.Newf(errs.FailedPrecondition, "branch not found: %q", req.GetBranchName())
+	}
+	change := ref.Change{Name: full, New: ref.ZeroOID(old), Old: old}
+	if expected := req.GetExpectedOldOid(); expected != "" && expected != old {
+		return nil, deleteConflict(change)
+	}
+	err = s.Operations.Move(ctx, req.GetRepository(), repo, req.GetUser(), change)
+	if r, ok := asRefused(err); ok {
+		return nil, deleteRefused(r, req.GetUser(), change)
+	}
+	if errs.KindOf(err) == errs.Conflict {
+		return nil, deleteConflict(change)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &gitalypb.UserDeleteBranchResponse{}, nil
+}
+
+func deleteConflict(c ref.Change) error {
+	return detailed(codes.FailedPrecondition, "reference update failed: Could not update "+c.Name+". Please refresh and try again.",
+		&gitalypb.UserDeleteBranchError{Error: &gitalypb.UserDeleteBranchError_ReferenceUpdate{
+			ReferenceUpdate: &gitalypb.ReferenceUpdateError{ReferenceName: []byte(c.Name), OldOid: c.Old, NewOid: c.New},
+		}})
+}
+
+func deleteRefused(r *operation.Refused, user *gitalypb.User, c ref.Change) error {
+	if r.Custom {
+		return permissionDenied("deletion denied by custom hooks: "+r.Error(), &gitalypb.UserDeleteBranchError{
+			Error: &gitalypb.UserDeleteBranchError_CustomHook{CustomHook: customHook(r)},
+		})
+	}
+	return permissionDenied("deletion denied by access checks: "+r.Error(), &gitalypb.UserDeleteBranchError{
+		Error: &gitalypb.UserDeleteBranchError_AccessCheck{AccessCheck: &gitalypb.AccessCheckError{
+			ErrorMessage: strings.TrimPrefix(r.Error(), "GitLab: "), Protocol: "web", UserId: user.GetGlId(),
+			Changes: []byte(c.Old + " " + c.New + " " + c.Name + "\n"),
+		}},
+	})
+}
