@@ -13,6 +13,7 @@ import (
 	"gitsplit/kit/netx"
 	"gitsplit/kit/secret"
 	"gitsplit/services/gitaly/internal/gitcmd"
+	"gitsplit/services/gitaly/internal/limit"
 )
 
 // Config is gitaly.toml, with GitLab's names. Environment variables override it:
@@ -39,6 +40,17 @@ type Config struct {
 	Hooks    Hooks     `toml:"hooks"`
 	Logging  Logging   `toml:"logging"`
 	Timeout  Timeout   `toml:"timeout"`
+	// Concurrency limits RPCs per repository; none by default.
+	Concurrency []Concurrency `toml:"concurrency"`
+}
+
+// Concurrency is one [[concurrency]].
+type Concurrency struct {
+	RPC            string          `toml:"rpc"` // "/gitaly.SSHService/SSHReceivePack"
+	MaxPerRepo     int             `toml:"max_per_repo"`
+	MaxConcurrency int             `toml:"max_concurrency"` // the newer name; it wins
+	MaxQueueSize   int             `toml:"max_queue_size"`  // 0 is 500
+	MaxQueueWait   config.Duration `toml:"max_queue_wait"`  // 0 is for ever
 }
 
 // Storage is one [[storage]].
@@ -145,7 +157,28 @@ func (c Config) Validate() error {
 			add("git.config", "%q is not a setting", kv.Key)
 		}
 	}
+	for _, l := range c.Concurrency {
+		if !strings.HasPrefix(l.RPC, "/gitaly.") || max(l.MaxPerRepo, l.MaxConcurrency) <= 0 || l.MaxQueueSize < 0 || l.MaxQueueWait < 0 {
+			add("concurrency", "%q: want an RPC like /gitaly.SSHService/SSHReceivePack and max_per_repo above 0", l.RPC)
+		}
+	}
 	return errors.Join(faults...)
+}
+
+// limits makes the limiters by RPC.
+func (c Config) limits() limit.Interceptors {
+	limits := limit.Interceptors{}
+	for _, l := range c.Concurrency {
+		rule := limit.Rule{Running: l.MaxConcurrency, Queue: l.MaxQueueSize, Wait: l.MaxQueueWait.D()}
+		if rule.Running == 0 {
+			rule.Running = l.MaxPerRepo
+		}
+		if rule.Queue == 0 {
+			rule.Queue = limit.DefaultQueue
+		}
+		limits[l.RPC] = limit.New(rule)
+	}
+	return limits
 }
 
 func (c Config) listenFaults() []error {

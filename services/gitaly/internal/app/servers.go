@@ -21,6 +21,7 @@ import (
 	"gitsplit/kit/lifecycle"
 	"gitsplit/kit/netx"
 	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/limit"
 	"gitsplit/services/gitaly/internal/rpc"
 )
 
@@ -100,7 +101,7 @@ func (a *App) sweep(ctx context.Context) {
 
 // externalServer serves everything but the hooks.
 func (a *App) externalServer(token string) *grpc.Server {
-	srv := a.newServer(gitalyauth.Options{Token: token, Transitioning: a.cfg.Auth.Transitioning, Refused: a.metrics.Denied})
+	srv := a.newServer(gitalyauth.Options{Token: token, Transitioning: a.cfg.Auth.Transitioning, Refused: a.metrics.Denied}, a.cfg.limits())
 	gitalypb.RegisterSSHServiceServer(srv, rpc.SSH{Deps: a.deps})
 	gitalypb.RegisterSmartHTTPServiceServer(srv, rpc.SmartHTTP{Deps: a.deps})
 	gitalypb.RegisterRepositoryServiceServer(srv, rpc.Repository{Deps: a.deps})
@@ -115,24 +116,24 @@ func (a *App) externalServer(token string) *grpc.Server {
 // internalServer serves the hooks. Its token is made anew at each start and known
 // to our own children only: who could call it could speak for any user.
 func (a *App) internalServer() *grpc.Server {
-	srv := a.newServer(gitalyauth.Options{Token: a.token, Refused: a.metrics.Denied})
+	srv := a.newServer(gitalyauth.Options{Token: a.token, Refused: a.metrics.Denied}, nil)
 	gitalypb.RegisterHookServiceServer(srv, rpc.Hooks{Deps: a.deps})
 	return srv
 }
 
 // newServer has the interceptor chain: correlation id, access line and recovery
-// outermost, so that refused calls have them too; then metrics; then the token.
-func (a *App) newServer(auth gitalyauth.Options) *grpc.Server {
+// outermost, so that refused calls have them too; then metrics; then the token;
+// then the limits, so that a call that waits does not outlive its token.
+func (a *App) newServer(auth gitalyauth.Options, limits limit.Interceptors) *grpc.Server {
 	options := grpcx.ServerOptions(grpcx.Options{Log: a.log, ExposeInternal: true},
-		[]grpc.UnaryServerInterceptor{a.metrics.Unary, gitalyauth.UnaryInterceptor(auth)},
-		[]grpc.StreamServerInterceptor{a.metrics.Stream, gitalyauth.StreamInterceptor(auth)})
+		[]grpc.UnaryServerInterceptor{a.metrics.Unary, gitalyauth.UnaryInterceptor(auth), limits.Unary},
+		[]grpc.StreamServerInterceptor{a.metrics.Stream, gitalyauth.StreamInterceptor(auth), limits.Stream})
 	options = append(options,
 		grpc.Creds(backchannel.ServerCredentials(insecure.NewCredentials())),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 5 * time.Minute}),
 		grpc.WaitForHandlers(true))
-	srv := grpc.NewServer(options...)
-	return srv
+	return grpc.NewServer(options...)
 }
 
 // part serves srv on the listeners. At the end it drains for the grace period,
