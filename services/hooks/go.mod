@@ -7,6 +7,7 @@ require gitsplit/proto v0.0.0
 replace gitsplit/proto => ../../proto
 
 require (
+	github.com/google/go-cmp v0.7.0
 	gitsplit/kit v0.0.0
 	google.golang.org/grpc v1.85.0
 )

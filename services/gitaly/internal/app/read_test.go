@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ func drain[T any](stream interface{ Recv() (T, error) }) ([]T, error) {
 	var out []T
 	for {
 		m, err := stream.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out, nil
 		}
 		if err != nil {

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"errors"
 	"io"
 
 	"gitsplit/kit/errs"
@@ -14,7 +15,7 @@ import (
 func (s Commit) CheckObjectsExist(stream gitalypb.CommitService_CheckObjectsExistServer) error {
 	req, err := stream.Recv()
 	if err != nil {
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return invalid("repository not set")
 		}
 		return err
@@ -48,7 +49,7 @@ func (s Commit) CheckObjectsExist(stream gitalypb.CommitService_CheckObjectsExis
 			}
 		}
 	}
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		return err
 	}
 	return out.flush()
