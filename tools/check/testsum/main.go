@@ -6,15 +6,19 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
 )
 
 func main() {
-	ok, err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr, os.Getenv("CI") == "true")
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends us at once
+	ok, err := run(ctx, os.Args[1:], os.Stdout, os.Stderr, os.Getenv("CI") == "true")
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "testsum: %v\n", err)
 	}
@@ -26,6 +30,9 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, strict bool) (ok bool, err error) {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, args...)...)
 	cmd.Stderr = stderr
+	// Interrupted, go test still ends its packages and what ran so far is counted.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = time.Minute
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return false, fmt.Errorf("open pipe: %w", err)
@@ -40,5 +47,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, strict bo
 		c.fail("go test: " + waitErr.Error()) // broke before it could name a package
 	}
 	c.summary()
-	return c.failed == 0 && (c.skipped == 0 || !strict), errors.Join(readErr)
+	return c.failed == 0 && (c.skipped == 0 || !strict), readErr
 }
