@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -106,7 +107,7 @@ func receive[R response](recv func() (R, error), s Streams) (int32, error) {
 	status, seen := int32(0), false
 	for {
 		resp, err := recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if !seen {
 				return 1, io.ErrUnexpectedEOF
 			}
@@ -137,13 +138,13 @@ func send(stdin io.Reader, message func([]byte) error, closeSend func() error) e
 	for {
 		n, err := stdin.Read(buf)
 		if n > 0 {
-			if err := message(buf[:n]); err == io.EOF {
+			if err := message(buf[:n]); errors.Is(err, io.EOF) {
 				return nil
 			} else if err != nil {
 				return err
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return closeSend()
 		}
 		if err != nil {
