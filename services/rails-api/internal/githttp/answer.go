@@ -48,7 +48,7 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	if _, err := io.WriteString(w, text); err != nil {
+	if _, err := io.WriteString(w, text); err != nil { //nolint:gosec // plain text, and nosniff
 		a.Log.DebugContext(ctx, "workhorse left before its answer", slog.Any(logging.KeyError, err))
 	}
 }

@@ -22,6 +22,7 @@ const mediaType = "application/vnd.gitlab-workhorse+json"
 func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 	path, action := question(r)
 	in := access.GitRequest{Action: action, Path: path, Protocol: "http", Any: true, Abilities: access.Abilities{Download: true}}
+	logging.AddAttrs(r.Context(), slog.String(logging.KeyCommand, action), slog.String("client_ip", remoteIP(r)))
 	username, password, signedIn := r.BasicAuth()
 	if signedIn {
 		id, err := a.Auth.Basic(r.Context(), username, password)

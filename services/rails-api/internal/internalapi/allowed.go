@@ -36,7 +36,8 @@ func (a *api) allowed(r *http.Request, body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	logging.AddAttrs(ctx, slog.String(logging.KeyCommand, in.Action), slog.String(logging.KeyChanges, kindOfChanges(in)))
+	logging.AddAttrs(ctx, slog.String(logging.KeyCommand, in.Action), slog.String(logging.KeyChanges, kindOfChanges(in)),
+		slog.String("client_ip", req.CheckIP))
 	result, err := a.Access.Git(ctx, in)
 	logResult(ctx, result)
 	if err != nil {

@@ -33,10 +33,15 @@ func (a *api) preReceive(r *http.Request, body []byte) (any, error) {
 	return wire.PreReceiveResponse{ReferenceCounterIncreased: true}, nil
 }
 
+// recordTime bounds the recording of a push.
+const recordTime = 30 * time.Second
+
 // postReceive answers POST /internal/post_receive: git has moved the references
 // (wire/internal-api.md §3.7). The push is recorded before anything is said.
 func (a *api) postReceive(r *http.Request, body []byte) (any, error) {
-	ctx := r.Context()
+	// The references have moved: who pushed may be gone, the record is made all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), recordTime)
+	defer cancel()
 	req, err := decode[wire.PostReceiveRequest](body)
 	if err != nil {
 		return nil, err

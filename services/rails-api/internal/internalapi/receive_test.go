@@ -1,8 +1,10 @@
 package internalapi_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"gitsplit/kit/apijwt"
 	"gitsplit/services/rails-api/internal/branchcache"
 	"gitsplit/services/rails-api/internal/counter"
 	"gitsplit/services/rails-api/internal/internalapi"
@@ -216,5 +219,26 @@ func TestPostReceive_atomic(t *testing.T) {
 	b.Must(b.DB.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM push_events), (SELECT count(*) FROM protected_branches)").Scan(&events, &rules))
 	if events+rules != 0 {
 		t.Errorf("%d events and %d rules without a job", events, rules)
+	}
+}
+
+// TestPostReceive_callerGone: the client pressed Ctrl-C after the references had moved.
+func TestPostReceive_callerGone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ada := b.User("ada")
+	p := b.Inhabited(ada.NamespaceID, "p", visibility.Private)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	token, err := apijwt.Sign([]byte(secret), apijwt.ShellIssuer, b.Now())
+	b.Must(err)
+	body := fmt.Sprintf(`{"gl_repository":%q,"identifier":"user-%d","changes":"%s %s refs/heads/main\\n"}`, p.GLRepository(), ada.ID, id(1), id(2))
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/api/v4/internal/post_receive", strings.NewReader(body))
+	r.Header.Set(apijwt.ShellHeader, token)
+	b.http.ServeHTTP(httptest.NewRecorder(), r)
+	var events, jobs int
+	b.Must(b.DB.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM push_events), (SELECT count(*) FROM river_job WHERE kind = 'post_receive')").Scan(&events, &jobs))
+	if events != 2 || jobs != 2 { // with those of Inhabited
+		t.Errorf("%d events, %d jobs", events, jobs)
 	}
 }

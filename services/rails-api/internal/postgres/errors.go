@@ -39,6 +39,12 @@ type fault struct {
 
 const taken = "has already been taken"
 
+// What people read when the database fails them.
+const (
+	down = "The database is not available at this time. Please try again later."
+	busy = "The database is busy. Please try again."
+)
+
 func constraintFault(name string) (fault, bool) {
 	f, ok := map[string]fault{
 		"users_username_key":                       {errs.Exists, "username", taken},
@@ -95,7 +101,7 @@ func Error(err error, what string) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case unreachable(err):
-		return errs.Wrap(errs.Unavailable, "the database is not available", err)
+		return errs.Wrap(errs.Unavailable, down, err)
 	}
 	return err
 }
@@ -107,9 +113,9 @@ func serverError(pe *pgconn.PgError, what string) error {
 	switch {
 	case strings.HasPrefix(pe.Code, "57P"), strings.HasPrefix(pe.Code, "53"), strings.HasPrefix(pe.Code, "08"),
 		pe.Code == "57014", pe.Code == "55P03": // shutting down, out of something, cancelled, lock not available
-		return errs.Wrap(errs.Unavailable, "the database is not available", pe)
+		return errs.Wrap(errs.Unavailable, down, pe)
 	case pe.Code == "40001", pe.Code == "40P01": // serialization failure, deadlock
-		return errs.Wrap(errs.Unavailable, "the database is busy", pe)
+		return errs.Wrap(errs.Unavailable, busy, pe)
 	case pe.Code == "22021", pe.Code == "22P05": // text that PostgreSQL cannot hold, as NUL
 		return errs.Wrap(errs.Invalid, what+" holds invalid characters", pe)
 	}
