@@ -79,6 +79,11 @@ func (a *App) openStorages() error {
 			return err
 		}
 		a.closers = append(a.closers, st.Close)
+		if n, err := rundir.EndWriters(st.Path); err != nil {
+			return err
+		} else if n > 0 {
+			a.log.Warn("ended what a dead gitaly left running", slog.String("storage", st.Name), slog.Int("processes", n))
+		}
 		storages = append(storages, st)
 		a.probes.Add("storage "+st.Name, func(context.Context) error {
 			_, _, err := st.Disk()

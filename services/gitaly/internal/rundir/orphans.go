@@ -2,7 +2,6 @@ package rundir
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,47 +16,63 @@ const (
 	orphanPolls = 400
 )
 
+// EndWriters kills the git processes that a dead gitaly left at work in a storage,
+// and returns how many there were. The caller must hold the storage alone and not
+// have started any: then leftovers in it belong to nobody.
+func EndWriters(storage string) (int, error) {
+	repository, ours := []byte("--git-dir\x00"+storage+"/"), []byte("core.hooksPath=")
+	return end(storage, func(cmdline, _ []byte) bool {
+		return bytes.Contains(cmdline, repository) && bytes.Contains(cmdline, ours)
+	})
+}
+
 // endOrphans kills every process that a dead gitaly started: its command line or
 // environment names that gitaly's runtime directory.
 func endOrphans(dir string) (int, error) {
-	pids, err := orphans(dir)
+	needle := []byte(dir + "/")
+	return end(dir, func(cmdline, environ []byte) bool {
+		return bytes.Contains(cmdline, needle) || bytes.Contains(environ, needle)
+	})
+}
+
+// end kills the processes that match, with their groups, and waits for their end.
+func end(what string, match func(cmdline, environ []byte) bool) (int, error) {
+	first, err := find(match)
 	if err != nil {
 		return 0, err
 	}
-	for _, pid := range pids {
-		_ = syscall.Kill(pid, syscall.SIGKILL) // ESRCH: it was faster
-	}
+	left := first
 	for range orphanPolls {
-		left, err := orphans(dir)
-		if err != nil || len(left) == 0 {
-			return len(pids), err
+		if len(left) == 0 {
+			return len(first), nil
+		}
+		for _, pid := range left {
+			_ = syscall.Kill(-pid, syscall.SIGKILL) // our children lead groups; ESRCH if this one does not
+			_ = syscall.Kill(pid, syscall.SIGKILL)  // ESRCH: it was faster
 		}
 		<-time.After(orphanPoll)
+		if left, err = find(match); err != nil {
+			return 0, err
+		}
 	}
-	return 0, fmt.Errorf("processes of %q do not end", dir)
+	return 0, fmt.Errorf("processes of %q do not end", what)
 }
 
-func orphans(dir string) ([]int, error) {
+func find(match func(cmdline, environ []byte) bool) ([]int, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
 	}
-	needle := []byte(dir + "/")
 	var pids []int
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		for _, file := range []string{"cmdline", "environ"} {
-			raw, err := os.ReadFile(filepath.Join("/proc", e.Name(), file))
-			if err == nil && bytes.Contains(raw, needle) {
-				pids = append(pids, pid)
-				break
-			}
-			if err != nil && errors.Is(err, os.ErrNotExist) {
-				break
-			}
+		cmdline, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline")) // it may have ended
+		environ, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "environ")) // or be somebody else's
+		if match(cmdline, environ) {
+			pids = append(pids, pid)
 		}
 	}
 	return pids, nil

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -126,5 +127,39 @@ func TestOpen_prunes(t *testing.T) {
 	}
 	if err := d.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestEndWriters(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	start := func(args ...string) (pid int, ended chan error) {
+		cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", "read x", "sh"}, args...)...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		stdin, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = stdin.Close() })
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended = make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		return cmd.Process.Pid, ended
+	}
+	_, orphan := start("--git-dir", dir+"/r.git", "-c", "core.hooksPath=/x")
+	other, _ := start("--git-dir", dir+"/r.git", "gc")
+	neighbour, _ := start("--git-dir", dir+"2/r.git", "-c", "core.hooksPath=/x")
+	if n, err := rundir.EndWriters(dir); n != 1 || err != nil {
+		t.Errorf("EndWriters = %d, %v", n, err)
+	}
+	if err := <-orphan; err == nil || err.Error() != "signal: killed" {
+		t.Errorf("orphan ended with %v", err)
+	}
+	for _, pid := range []int{other, neighbour} {
+		if err := syscall.Kill(pid, 0); err != nil {
+			t.Errorf("process %d is gone: %v", pid, err)
+		}
 	}
 }
