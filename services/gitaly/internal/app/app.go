@@ -134,7 +134,7 @@ func (a *App) wire(ctx context.Context) error {
 		Locator: a.locator, Git: git, Protocols: a.metrics, Log: a.log, Version: Version, Now: time.Now, Ready: a.ready,
 		Hooks: hooks, Operations: operation.New(git, hooks, setup, a.log),
 		Packs: pack.New(pack.Options{
-			Git: git, Hooks: setup, Log: a.log, FinishTimeout: finishTimeout,
+			Git: git, Hooks: setup, Log: a.log, FinishTimeout: finishTimeout, Idle: a.cfg.Timeout.TransferIdle.D(),
 			UploadPackNegotiation:    a.cfg.Timeout.UploadPackNegotiation.D(),
 			UploadArchiveNegotiation: a.cfg.Timeout.UploadArchiveNegotiation.D(),
 		}),

@@ -108,6 +108,8 @@ type Logging struct {
 type Timeout struct {
 	UploadPackNegotiation    config.Duration `toml:"upload_pack_negotiation"`
 	UploadArchiveNegotiation config.Duration `toml:"upload_archive_negotiation"`
+	// TransferIdle is ours: a push or fetch in which no byte moves ends then.
+	TransferIdle config.Duration `toml:"transfer_idle"`
 }
 
 // DefaultConfig returns what holds without a file.
@@ -119,6 +121,7 @@ func DefaultConfig() Config {
 		Timeout: Timeout{
 			UploadPackNegotiation:    config.Duration(10 * time.Minute),
 			UploadArchiveNegotiation: config.Duration(time.Minute),
+			TransferIdle:             config.Duration(10 * time.Minute),
 		},
 	}
 }
@@ -135,6 +138,7 @@ func (c Config) Validate() error {
 	for key, d := range map[string]config.Duration{
 		"graceful_restart_timeout": c.GracefulRestartTimeout, "gitlab.http-settings.read_timeout": c.GitLab.HTTPSettings.ReadTimeout,
 		"timeout.upload_pack_negotiation": c.Timeout.UploadPackNegotiation, "timeout.upload_archive_negotiation": c.Timeout.UploadArchiveNegotiation,
+		"timeout.transfer_idle": c.Timeout.TransferIdle,
 	} {
 		if d <= 0 {
 			add(key, "%v is not a positive duration", d)

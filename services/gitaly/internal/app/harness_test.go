@@ -114,7 +114,8 @@ func short(t *testing.T) string {
 	return dir
 }
 
-func setup(t *testing.T) *bundle {
+// setup starts a gitaly; alter changes its configuration first.
+func setup(t *testing.T, alter ...func(*app.Config)) *bundle {
 	t.Helper()
 	dir := short(t)
 	b := &bundle{api: &fakeAPI{}, log: &syncBuffer{}, dir: filepath.Join(dir, "repos"), address: "unix:" + dir + "/gitaly.sock"}
@@ -136,6 +137,9 @@ func setup(t *testing.T) *bundle {
 	b.cfg.Auth.Token, b.cfg.GitLab.Secret = secretText, secretText
 	b.cfg.GracefulRestartTimeout = config.Duration(time.Second)
 	b.cfg.GitLab.URL = "http+unix://" + url.PathEscape(apiAddr)
+	for _, a := range alter {
+		a(&b.cfg)
+	}
 	b.start(t)
 	pool := gitalyclient.NewPool(gitalyclient.Options{ClientName: "test"})
 	t.Cleanup(func() { _ = pool.Close() })

@@ -15,19 +15,17 @@ import (
 	"gitsplit/kit/config"
 	"gitsplit/kit/gitalyclient"
 	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/app"
 )
 
 // TestUploadPack_slowClient: who does not come to the point is sent away.
 func TestUploadPack_slowClient(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := setup(t, func(c *app.Config) {
+		c.Timeout.UploadPackNegotiation = config.Duration(100 * time.Millisecond)
+		c.Timeout.UploadArchiveNegotiation = config.Duration(100 * time.Millisecond)
+	})
 	b.create(t, rel)
-	if err := b.stop(); err != nil {
-		t.Fatal(err)
-	}
-	b.cfg.Timeout.UploadPackNegotiation = config.Duration(100 * time.Millisecond)
-	b.cfg.Timeout.UploadArchiveNegotiation = config.Duration(100 * time.Millisecond)
-	b.start(t)
 	stdin, w := io.Pipe()
 	defer func() { _ = w.Close() }()
 	err := gitalyclient.SSHUploadPack(t.Context(), b.conn, &gitalypb.SSHUploadPackWithSidechannelRequest{Repository: repository(rel)}, stdin, io.Discard, io.Discard)
@@ -38,6 +36,20 @@ func TestUploadPack_slowClient(t *testing.T) {
 	if status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("upload-archive: %v", err)
 	}
+}
+
+// TestTransfer_idle: a push that stands still is ended and leaves nothing.
+func TestTransfer_idle(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *app.Config) { c.Timeout.TransferIdle = config.Duration(200 * time.Millisecond) })
+	dir := b.create(t, rel)
+	stdin, w := io.Pipe()
+	defer func() { _ = w.Close() }()
+	_, err := gitalyclient.SSHReceivePack(t.Context(), b.conn, &gitalypb.SSHReceivePackRequest{Repository: repository(rel), GlId: "key-1"}, stdin, io.Discard, io.Discard)
+	if status.Code(err) != codes.DeadlineExceeded || status.Convert(err).Message() != "transfer was idle for too long" {
+		t.Errorf("receive-pack: %v", err)
+	}
+	b.assertClean(t, dir)
 }
 
 func TestUploadPack_clientGone(t *testing.T) {

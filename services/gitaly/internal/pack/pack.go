@@ -40,6 +40,8 @@ type Options struct {
 	Log   *slog.Logger
 	// FinishTimeout bounds what an accepted push may take after its caller left.
 	FinishTimeout time.Duration
+	// Idle bounds the time in which no byte moves in a push or fetch; 0 does not.
+	Idle time.Duration
 	// Until a fetch has sent "done", and an archive request its end.
 	UploadPackNegotiation    time.Duration
 	UploadArchiveNegotiation time.Duration

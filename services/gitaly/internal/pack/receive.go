@@ -32,26 +32,30 @@ type Push struct {
 
 // ReceivePack runs a push. A refused push is no error: git tells the client. A
 // malformed config option is errs.Invalid.
-func (s *Service) ReceivePack(ctx context.Context, repo *storage.Repo, p Push, io Streams) error {
+func (s *Service) ReceivePack(ctx context.Context, repo *storage.Repo, p Push, streams Streams) error {
 	spec, err := s.receiveSpec(repo, p)
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	streams, awake := watchIdle(cancel, s.o.Idle, streams)
+	defer awake()
 	id := rand.Text()
 	spec.Env = append(spec.Env, PushIDKey+"="+id)
 	sh, ctx, done := s.shield(ctx, id)
 	defer done()
-	gate := &gate{w: sh.writer(io.Stdout), repo: repo.Dir, since: time.Now(), log: s.o.Log}
-	spec.Stdin, spec.Stdout = io.Stdin, gate
-	if io.Stderr != nil {
-		spec.Stderr = sh.writer(io.Stderr)
+	gate := &gate{w: sh.writer(streams.Stdout), repo: repo.Dir, since: time.Now(), log: s.o.Log}
+	spec.Stdin, spec.Stdout = streams.Stdin, gate
+	if streams.Stderr != nil {
+		spec.Stderr = sh.writer(streams.Stderr)
 	}
 	proc, err := s.o.Git.Start(ctx, &repo.Repo, spec)
 	if err != nil {
 		return err
 	}
 	if err := proc.Wait(); err != nil {
-		return err
+		return timedOut(err)
 	}
 	if gate.synced { // else git reported nothing, so nothing moved that the client knows of
 		return nil

@@ -37,17 +37,25 @@ func (s *Service) UploadPack(ctx context.Context, repo *storage.Repo, f Fetch, s
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	streams, awake := watchIdle(cancel, s.o.Idle, streams)
+	defer awake()
 	n := newNegotiation(streams.Stdin)
 	if !f.StatelessRPC {
 		defer limit(cancel, s.o.UploadPackNegotiation, n.onDone)()
 	}
 	spec.Stdin, spec.Stdout, spec.Stderr = n, &packWatch{w: streams.Stdout, seen: n.settled}, streams.Stderr
 	err = s.o.Git.Run(ctx, &repo.Repo, spec)
-	stats := n.statistics()
-	if errors.Is(err, errNegotiation) {
-		return stats, errNegotiation
+	return n.statistics(), timedOut(err)
+}
+
+// timedOut leaves of an error the time limit that caused it, if one did.
+func timedOut(err error) error {
+	for _, limit := range []error{errNegotiation, errIdle} {
+		if errors.Is(err, limit) {
+			return limit
+		}
 	}
-	return stats, err
+	return err
 }
 
 // packWatch sees the pack begin. In protocol 2 a server that has found enough in
@@ -85,11 +93,7 @@ func (s *Service) UploadArchive(ctx context.Context, repo *storage.Repo, streams
 	n.endsWithFlush = true
 	defer limit(cancel, s.o.UploadArchiveNegotiation, n.onDone)()
 	spec.Stdin, spec.Stdout, spec.Stderr = n, streams.Stdout, streams.Stderr
-	err = s.o.Git.Run(ctx, &repo.Repo, spec)
-	if errors.Is(err, errNegotiation) {
-		return errNegotiation
-	}
-	return err
+	return timedOut(s.o.Git.Run(ctx, &repo.Repo, spec))
 }
 
 // Advertise writes the answer of info/refs for a service, "upload-pack" or
