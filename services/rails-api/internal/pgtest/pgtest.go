@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/pprof"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -29,13 +32,35 @@ var shared struct { //nolint:gochecknoglobals // a test binary has one server, a
 // template is the migrated database every test's database is copied from.
 const template = "gitsplit_template"
 
-// Main runs the tests of a package and stops the server afterwards.
+// Main runs the tests of a package, stops the server afterwards and fails when
+// goroutines are left.
 func Main(m *testing.M) {
+	before := runtime.NumGoroutine()
 	code := m.Run()
 	if shared.server != nil {
 		shared.server.stop()
 	}
+	if code == 0 && !settled(before) {
+		fmt.Fprintln(os.Stderr, "pgtest: the tests left goroutines behind")
+		_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
+		code = 1
+	}
 	os.Exit(code)
+}
+
+// settled waits a while for the number of goroutines to fall to what it was.
+func settled(before int) bool {
+	deadline := time.After(5 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for runtime.NumGoroutine() > before {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			return false
+		}
+	}
+	return true
 }
 
 // New returns a pool on a fresh, migrated database; it is closed and dropped when
