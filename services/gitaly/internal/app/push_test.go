@@ -443,3 +443,41 @@ func TestRestart(t *testing.T) {
 		return os.IsNotExist(lock) && os.IsNotExist(quarantine) && os.IsNotExist(run)
 	})
 }
+
+// TestPush_manyRefs: hooks that have nothing to do are not started for each of many
+// references, and those that have are.
+func TestPush_manyRefs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	dir := b.create(t, rel)
+	c := b.client(t)
+	id := c.commit(t, "a", "a")
+	var in strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&in, "create refs/heads/b%d %s\n", i, id)
+	}
+	cmd := c.command(t.Context(), "update-ref", "--stdin")
+	cmd.Stdin = strings.NewReader(in.String())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	c.git(t, "push", "-q", remote(rel), "refs/heads/b*:refs/heads/x*")
+	if n := strings.Count(b.log.String(), "HookService/UpdateHook"); n != 0 {
+		t.Errorf("%d update hooks without need", n)
+	}
+	install := exec.CommandContext(t.Context(), "install", "-D", "-m", "0700", "/dev/stdin", filepath.Join(dir, "custom_hooks/update"))
+	install.Stdin = strings.NewReader("#!/bin/sh\nexit 1\n")
+	if out, err := install.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if out, err := c.try(t, "push", remote(rel), "refs/heads/b*:refs/heads/y*"); err == nil || strings.Count(out, "(hook declined)") != 60 {
+		t.Errorf("push past a custom update hook: %v\n%s", err, out)
+	}
+	if refs := c.git(t, "ls-remote", "--heads", remote(rel)); strings.Count(refs, "/x") != 60 || strings.Contains(refs, "/y") {
+		t.Errorf("refs:\n%s", refs)
+	}
+	if left, _ := filepath.Glob(filepath.Join(b.cfg.RuntimeDir, "gitaly-*/hooks-*.d")); len(left) != 1 {
+		t.Errorf("hook directories: %q", left)
+	}
+	b.assertClean(t, dir)
+}

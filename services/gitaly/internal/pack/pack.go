@@ -27,7 +27,9 @@ type Git interface {
 
 // HookSetup is how git finds gitaly-hooks, and gitaly-hooks finds us.
 type HookSetup struct {
-	Dir        string // core.hooksPath
+	Dir string // core.hooksPath
+	// New makes a directory like Dir for one push alone; the push removes it.
+	New        func() (string, error)
 	RuntimeDir string
 	Socket     string // the internal socket's path
 	Token      string // good on that socket only

@@ -163,18 +163,18 @@ func TestShield(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Options{Log: logging.Discard(), FinishTimeout: time.Minute})
 		caller, leave := context.WithCancel(t.Context())
-		_, ctx, done := s.shield(caller, "one")
+		_, ctx, done := s.shield(caller, "one", "")
 		leave()
 		synctest.Wait()
-		if ctx.Err() == nil || errs.KindOf(s.Accept("one")) != errs.Canceled {
+		if ctx.Err() == nil || errs.KindOf(s.Accept("one", 1, true)) != errs.Canceled {
 			t.Error("a push whose client left is accepted")
 		}
 		done()
 
 		caller, leave = context.WithCancel(t.Context())
-		sh, ctx, done := s.shield(caller, "two")
+		sh, ctx, done := s.shield(caller, "two", "")
 		defer done()
-		if err := s.Accept("two"); err != nil {
+		if err := s.Accept("two", 1, true); err != nil {
 			t.Fatal(err)
 		}
 		leave()
@@ -188,7 +188,7 @@ func TestShield(t *testing.T) {
 		if ctx.Err() == nil {
 			t.Error("an accepted push may take for ever")
 		}
-		if err := s.Accept("unknown"); err != nil {
+		if err := s.Accept("unknown", 1, true); err != nil {
 			t.Error(err)
 		}
 	})

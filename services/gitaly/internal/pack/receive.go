@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -41,9 +43,13 @@ func (s *Service) ReceivePack(ctx context.Context, repo *storage.Repo, p Push, s
 	defer cancel(nil)
 	streams, awake := watchIdle(cancel, s.o.Idle, streams)
 	defer awake()
+	if spec.HooksPath, err = s.o.Hooks.New(); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(spec.HooksPath) }()
 	id := rand.Text()
 	spec.Env = append(spec.Env, PushIDKey+"="+id)
-	sh, ctx, done := s.shield(ctx, id)
+	sh, ctx, done := s.shield(ctx, id, spec.HooksPath)
 	defer done()
 	gate := &gate{w: sh.writer(streams.Stdout), repo: repo.Dir, since: time.Now(), log: s.o.Log}
 	spec.Stdin, spec.Stdout = streams.Stdin, gate
@@ -84,12 +90,13 @@ func (s *Service) receiveSpec(repo *storage.Repo, p Push) (gitcmd.Spec, error) {
 	if err != nil {
 		return spec, err
 	}
-	spec.HooksPath, spec.Env = s.o.Hooks.Dir, append(spec.Env, payload)
+	spec.Env = append(spec.Env, payload)
 	return spec, nil
 }
 
 // shield stands between the end of an RPC and its git.
 type shield struct {
+	hooks    string // the push's directory of hook links
 	mu       sync.Mutex
 	accepted bool
 	ended    bool
@@ -97,8 +104,8 @@ type shield struct {
 
 // shield returns the context for git: it ends with the caller's, but for an
 // accepted push only FinishTimeout later.
-func (s *Service) shield(caller context.Context, id string) (*shield, context.Context, func()) {
-	sh := &shield{}
+func (s *Service) shield(caller context.Context, id, hooks string) (*shield, context.Context, func()) {
+	sh := &shield{hooks: hooks}
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(caller))
 	s.mu.Lock()
 	s.pushes[id] = sh
@@ -135,9 +142,14 @@ func (sh *shield) end() bool {
 	return !sh.accepted
 }
 
+// manyRefs is from where on a push pays for hooks that have nothing to do: git would
+// start them four times for each reference.
+const manyRefs = 50
+
 // Accept marks the push as accepted by pre-receive. It is errs.Canceled if the
-// caller has left, for then git is being ended. Pushes of nobody's RPC pass.
-func (s *Service) Accept(id string) error {
+// caller has left, for then git is being ended. If the hooks of single references
+// are idle, a push of many does without them. Pushes of nobody's RPC pass.
+func (s *Service) Accept(id string, refs int, idle bool) error {
 	s.mu.Lock()
 	sh, ok := s.pushes[id]
 	s.mu.Unlock()
@@ -150,6 +162,14 @@ func (s *Service) Accept(id string) error {
 		return errs.New(errs.Canceled, "user canceled the push")
 	}
 	sh.accepted = true
+	if !idle || refs < manyRefs {
+		return nil
+	}
+	for _, h := range []string{"update", "reference-transaction"} {
+		if err := os.Remove(filepath.Join(sh.hooks, h)); err != nil {
+			return fmt.Errorf("leave idle hooks out: %w", err)
+		}
+	}
 	return nil
 }
 

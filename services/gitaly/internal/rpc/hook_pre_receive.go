@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"bytes"
+	"errors"
 	"sync"
 
 	"gitsplit/proto/go/gitalypb"
@@ -31,7 +33,8 @@ func (h Hooks) PreReceiveHook(stream gitalypb.HookService_PreReceiveHookServer) 
 	stderr := output(&mu, func(b []byte) error { return stream.Send(&gitalypb.PreReceiveHookResponse{Stderr: b}) })
 	err = h.Hooks.PreReceive(ctx, call, stdout, stderr)
 	if err == nil {
-		err = h.Packs.Accept(call.Getenv(pack.PushIDKey))
+		idle, findErr := h.Hooks.PerRefIdle(call)
+		err = errors.Join(findErr, h.Packs.Accept(call.Getenv(pack.PushIDKey), bytes.Count(call.Changes, []byte("\n")), idle))
 	}
 	exit, err := ending(err)
 	if err != nil {

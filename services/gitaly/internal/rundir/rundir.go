@@ -27,9 +27,10 @@ const prefix = "gitaly-"
 
 // Dir is the directory of this process.
 type Dir struct {
-	Path string
-	lock *os.File
-	own  string // the hooks directory's name
+	Path   string
+	binary string // the hook program
+	lock   *os.File
+	own    string // the hooks directory's name
 }
 
 // Open makes the directory below base, or in the system's temporary directory if
@@ -38,7 +39,7 @@ func Open(base, hookBinary string, log *slog.Logger) (_ *Dir, err error) {
 	if err := checkBinary(hookBinary); err != nil {
 		return nil, err
 	}
-	d := &Dir{own: "hooks-" + rand.Text()[:8] + ".d"}
+	d := &Dir{binary: hookBinary, own: "hooks-" + rand.Text()[:8] + ".d"}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
@@ -59,12 +60,30 @@ func Open(base, hookBinary string, log *slog.Logger) (_ *Dir, err error) {
 			return nil, fmt.Errorf("runtime directory: %w", err)
 		}
 	}
+	return d, d.link(d.Hooks())
+}
+
+// link makes the hook links in a directory.
+func (d *Dir) link(dir string) error {
 	for _, h := range hooks {
-		if err := os.Symlink(hookBinary, filepath.Join(d.Hooks(), h)); err != nil {
-			return nil, fmt.Errorf("runtime directory: %w", err)
+		if err := os.Symlink(d.binary, filepath.Join(dir, h)); err != nil {
+			return fmt.Errorf("hook directory: %w", err)
 		}
 	}
-	return d, nil
+	return nil
+}
+
+// NewHooks makes a directory of hook links for one push, which may take links out of
+// it and removes it at its end.
+func (d *Dir) NewHooks() (string, error) {
+	dir := filepath.Join(d.Path, "hooks-"+rand.Text()+".d")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", fmt.Errorf("hook directory: %w", err)
+	}
+	if err := d.link(dir); err != nil {
+		return "", errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, nil
 }
 
 func checkBinary(path string) error {
