@@ -5,6 +5,7 @@ go 1.26.8
 replace gitsplit/proto => ../../proto
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/pressly/goose/v3 v3.29.0
 	github.com/prometheus/client_golang v1.25.0
