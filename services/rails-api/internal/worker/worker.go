@@ -45,7 +45,7 @@ type Deps struct {
 
 // Inserter returns a client that inserts jobs and does none.
 func Inserter(db *pgxpool.Pool, log *slog.Logger) (*river.Client[pgx.Tx], error) {
-	c, err := river.NewClient(riverpgxv5.New(db), &river.Config{Logger: log})
+	c, err := river.NewClient(riverpgxv5.New(db), &river.Config{Logger: slog.New(quiet{log.Handler()})})
 	if err != nil {
 		return nil, fmt.Errorf("job client: %w", err)
 	}
@@ -66,13 +66,28 @@ func New(d Deps) (*river.Client[pgx.Tx], error) {
 	c, err := river.NewClient(riverpgxv5.New(d.DB), &river.Config{
 		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: d.Concurrency}},
 		Workers: workers,
-		Logger:  d.Log,
+		Logger:  slog.New(quiet{d.Log.Handler()}),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("job client: %w", err)
 	}
 	return c, nil
 }
+
+// quiet passes on warnings and errors only: River tells its own progress every
+// minute, and ours is in the access lines.
+type quiet struct{ slog.Handler }
+
+// Enabled reports whether a level is passed on.
+func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && q.Handler.Enabled(ctx, l)
+}
+
+// WithAttrs keeps the attributes and the filter.
+func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(attrs)} }
+
+// WithGroup keeps the group and the filter.
+func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }
 
 // logged runs one job under a correlation id and writes its access line.
 func (d Deps) logged(ctx context.Context, id, kind string, projectID int64, do func(context.Context) error) error {
