@@ -25,7 +25,7 @@ run: ## install what is missing, build, and start everything on this host
 
 build: ## static binaries into bin/
 	@mkdir -p $(BIN)
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o $(BIN)/ $(COMMANDS)
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags grpcnotrace -ldflags '-s -w' -o $(BIN)/ $(COMMANDS)
 
 test: ## install what tests need, build, and run every test of every module
 	@scripts/install-deps test

@@ -110,7 +110,7 @@ func newHome(ctx context.Context, s *stack.Stack, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	const gitconfig = "[user]\n\tname = E2E\n\temail = e2e@example.test\n[init]\n\tdefaultBranch = main\n[gc]\n\tauto = 0\n[advice]\n\tdetachedHead = false\n"
+	const gitconfig = "[user]\n\tname = E2E\n\temail = e2e@example.test\n[init]\n\tdefaultBranch = main\n[core]\n\tcompression = 0\n[gc]\n\tauto = 0\n[advice]\n\tdetachedHead = false\n"
 	if err := os.WriteFile(filepath.Join(dir, ".gitconfig"), []byte(gitconfig), 0o600); err != nil {
 		return err
 	}

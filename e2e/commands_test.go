@@ -182,11 +182,10 @@ func cmdBranches(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // cmdVerbatim compares the last command's stderr with a file to the byte, after
-// $NAME in the file is replaced: `verbatim FILE`. Lines of git's progress, which
-// depend on timing, are left out.
+// $NAME in the file is replaced: `verbatim FILE`.
 func cmdVerbatim(ts *testscript.TestScript, neg bool, args []string) {
 	want := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
-	got := ts.ReadFile("stderr")
+	got := strings.ReplaceAll(ts.ReadFile("stderr"), "\r\n", "\n") // ssh ends its own lines so
 	if (got == want) == neg {
 		ts.Fatalf("stderr (neg %v)\n--- want\n%s\n--- got\n%s", neg, visible(want), visible(got))
 	}

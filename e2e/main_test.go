@@ -68,9 +68,6 @@ func finalChecks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(repos) == 0 {
-		return fmt.Errorf("no repository below %s", shared.Home)
-	}
 	for _, repo := range repos {
 		cmd := exec.CommandContext(ctx, "git", "--git-dir", repo, "fsck", "--strict", "--full") //nolint:gosec // our own path
 		if out, err := cmd.CombinedOutput(); err != nil {
