@@ -26,6 +26,7 @@ func commands() map[string]command {
 		"as":       cmdAs,
 		"api":      cmdAPI,
 		"token":    cmdToken,
+		"expire":   cmdExpire,
 		"history":  cmdHistory,
 		"blob":     cmdBlob,
 		"branches": cmdBranches,
@@ -118,16 +119,13 @@ func cmdAPI(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // cmdToken makes a personal access token and puts it in place of the password:
-// `token ada read_repository [YYYY-MM-DD]`. $token_id names it.
+// `token ada read_repository`. $token_id names it.
 func cmdToken(ts *testscript.TestScript, neg bool, args []string) {
 	noNeg(ts, neg, "token")
 	a := actors(ts)[args[0]]
 	root, err := shared.Token()
 	ts.Check(err)
 	body := map[string]any{"name": "script", "scopes": strings.Split(args[1], ",")}
-	if len(args) > 2 {
-		body["expires_at"] = args[2]
-	}
 	var made struct {
 		ID    int64  `json:"id"`
 		Token string `json:"token"`
@@ -137,6 +135,15 @@ func cmdToken(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("E2E_PASSWORD", made.Token)
 	ts.Setenv("TOKEN", made.Token)
 	ts.Setenv("token_id", strconv.FormatInt(made.ID, 10))
+}
+
+// cmdExpire lets a personal access token have ended long ago: `expire ID`. The API
+// makes no such token, so the date is changed in the database.
+func cmdExpire(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "expire")
+	id, err := strconv.ParseInt(args[0], 10, 64)
+	ts.Check(err)
+	ts.Check(shared.SQL(context.Background(), fmt.Sprintf("UPDATE personal_access_tokens SET expires_at = '2020-01-01' WHERE id = %d", id)))
 }
 
 // cmdHistory writes a fast-import stream of N commits on a branch: `history 20000
