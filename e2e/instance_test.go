@@ -19,14 +19,7 @@ import (
 // it prints, and finds the data again after a second start.
 func TestFirstPush(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "gse2e")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // PostgreSQL's user must get through to its data
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := instanceDir(t)
 	home := filepath.Join(dir, "home")
 	s, err := stack.Start(t.Context(), bin, home)
 	if err != nil {
@@ -133,14 +126,7 @@ func noProcesses(t *testing.T, home string) {
 // next start works with the same data.
 func TestSupervisorKilled(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "gse2e")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // PostgreSQL's user must get through to its data
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := instanceDir(t)
 	home := filepath.Join(dir, "home")
 	s, err := stack.Start(t.Context(), bin, home)
 	if err != nil {

@@ -110,14 +110,7 @@ func large(t *testing.T, file string) {
 // startOwn starts an instance for one test.
 func startOwn(t *testing.T, extra ...string) *stack.Stack {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "gse2e")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // PostgreSQL's user must get through to its data
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := instanceDir(t)
 	s, err := stack.Start(t.Context(), bin, filepath.Join(dir, "home"), extra...)
 	if err != nil {
 		t.Fatal(err)
@@ -128,4 +121,19 @@ func startOwn(t *testing.T, extra ...string) *stack.Stack {
 		}
 	})
 	return s
+}
+
+// instanceDir makes a directory for an instance: short, since sockets live below
+// it, and open for passing through, since PostgreSQL may run as another user.
+func instanceDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "gse2e")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // PostgreSQL's user must get through to its data
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
