@@ -5,24 +5,21 @@ import (
 
 	"google.golang.org/grpc"
 
-	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/method"
 )
 
 // Interceptors are the limiters by full method, "/gitaly.SSHService/SSHReceivePack".
 type Interceptors map[string]*Limiter
 
-// targeted is a request that names a repository. Requests without one are not limited.
-type targeted interface {
-	GetRepository() *gitalypb.Repository
-}
-
-func (i Interceptors) acquire(ctx context.Context, method string, req any) (func(), error) {
-	limiter, ok := i[method]
-	t, named := req.(targeted)
-	if !ok || !named || t.GetRepository().GetRelativePath() == "" {
+// acquire waits for a turn at the request's target. Requests without one are not
+// limited.
+func (i Interceptors) acquire(ctx context.Context, rpc string, req any) (func(), error) {
+	limiter, ok := i[rpc]
+	target := method.Of(rpc).Repository(req).GetRelativePath()
+	if !ok || target == "" {
 		return func() {}, nil
 	}
-	return limiter.Acquire(ctx, t.GetRepository().GetRelativePath())
+	return limiter.Acquire(ctx, target)
 }
 
 // Unary limits unary RPCs. It runs after authentication, so that a call that waits

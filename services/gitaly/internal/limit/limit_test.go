@@ -82,30 +82,31 @@ func (s stream) RecvMsg(m any) error {
 
 func TestInterceptors(t *testing.T) {
 	t.Parallel()
-	i := limit.Interceptors{"/limited": limit.New(limit.Rule{Running: 1})}
+	const limited, free = "/gitaly.SSHService/SSHReceivePack", "/gitaly.SSHService/SSHUploadPackWithSidechannel"
+	i := limit.Interceptors{limited: limit.New(limit.Rule{Running: 1})}
 	req := &gitalypb.SSHReceivePackRequest{Repository: &gitalypb.Repository{RelativePath: "a"}}
 	inner := func(method string, req any) error {
 		_, err := i.Unary(t.Context(), req, &grpc.UnaryServerInfo{FullMethod: method}, func(context.Context, any) (any, error) { return nil, nil })
 		return err
 	}
 	for range 2 { // the slot is free again afterwards
-		err := i.Stream(nil, stream{ctx: t.Context()}, &grpc.StreamServerInfo{FullMethod: "/limited"}, func(_ any, s grpc.ServerStream) error {
+		err := i.Stream(nil, stream{ctx: t.Context()}, &grpc.StreamServerInfo{FullMethod: limited}, func(_ any, s grpc.ServerStream) error {
 			for range 2 { // only the first message counts
 				if err := s.RecvMsg(&gitalypb.SSHReceivePackRequest{}); err != nil {
 					return err
 				}
 			}
-			wantRefused(t, inner("/limited", req), "maximum queue size reached")
-			if err := inner("/free", req); err != nil {
+			wantRefused(t, inner(limited, req), "maximum queue size reached")
+			if err := inner(free, req); err != nil {
 				t.Error(err)
 			}
-			return inner("/limited", &gitalypb.ServerInfoRequest{})
+			return inner(limited, &gitalypb.ServerInfoRequest{})
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := inner("/limited", req); err != nil {
+	if err := inner(limited, req); err != nil {
 		t.Error(err)
 	}
 }
