@@ -162,12 +162,13 @@ func typeName(f protoreflect.FieldDescriptor) string {
 }
 
 // annotated finds the dotted path of the field of m, or of a message inside it,
-// that carries the option; "" when there is none.
+// that carries the option; "" when there is none. A wrapper such as ObjectPool
+// leads on to the repository in it.
 func annotated(m protoreflect.MessageDescriptor, x protoreflect.ExtensionType) string {
 	for i := range m.Fields().Len() {
 		f := m.Fields().Get(i)
 		if isSet(f, x) {
-			return string(f.Name())
+			return strings.TrimSuffix(string(f.Name())+"."+wrapped(f.Message()), ".")
 		}
 		if f.Message() == nil || !strings.HasPrefix(string(f.Message().FullName()), string(m.FullName())+".") {
 			continue
@@ -177,6 +178,14 @@ func annotated(m protoreflect.MessageDescriptor, x protoreflect.ExtensionType) s
 		}
 	}
 	return ""
+}
+
+// wrapped names the field of a wrapper message that holds its repository.
+func wrapped(m protoreflect.MessageDescriptor) string {
+	if m == nil {
+		return ""
+	}
+	return annotated(m, gitalypb.E_Repository)
 }
 
 func isSet(f protoreflect.FieldDescriptor, x protoreflect.ExtensionType) bool {

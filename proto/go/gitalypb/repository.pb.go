@@ -1378,6 +1378,996 @@ func (*OptimizeRepositoryResponse) Descriptor() ([]byte, []int) {
 	return file_gitaly_repository_proto_rawDescGZIP(), []int{21}
 }
 
+// A remote repository as FetchRemote needs it.
+type Remote struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// URL to fetch from; may carry a user and a password. Required.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// Value of the Authorization header, with its scheme. It wins over what the URL carries.
+	HttpAuthorizationHeader string `protobuf:"bytes,3,opt,name=http_authorization_header,json=httpAuthorizationHeader,proto3" json:"http_authorization_header,omitempty"`
+	// What to fetch and where to put it, as refspecs or as "all_refs", "heads" or "tags"; none
+	// means all refs.
+	MirrorRefmaps []string `protobuf:"bytes,4,rep,name=mirror_refmaps,json=mirrorRefmaps,proto3" json:"mirror_refmaps,omitempty"`
+	// Address to connect to instead of asking the name service.
+	ResolvedAddress string `protobuf:"bytes,6,opt,name=resolved_address,json=resolvedAddress,proto3" json:"resolved_address,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Remote) Reset() {
+	*x = Remote{}
+	mi := &file_gitaly_repository_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Remote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Remote) ProtoMessage() {}
+
+func (x *Remote) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Remote.ProtoReflect.Descriptor instead.
+func (*Remote) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Remote) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Remote) GetHttpAuthorizationHeader() string {
+	if x != nil {
+		return x.HttpAuthorizationHeader
+	}
+	return ""
+}
+
+func (x *Remote) GetMirrorRefmaps() []string {
+	if x != nil {
+		return x.MirrorRefmaps
+	}
+	return nil
+}
+
+func (x *Remote) GetResolvedAddress() string {
+	if x != nil {
+		return x.ResolvedAddress
+	}
+	return ""
+}
+
+// What to fetch and how.
+type FetchRemoteRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to bring up to date.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Move refs also where that loses commits.
+	Force bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	// Fetch no tags.
+	NoTags bool `protobuf:"varint,4,opt,name=no_tags,json=noTags,proto3" json:"no_tags,omitempty"`
+	// Seconds it may take; 0 leaves it to the deadline of the call.
+	Timeout int32 `protobuf:"varint,5,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Private key for SSH.
+	SshKey string `protobuf:"bytes,6,opt,name=ssh_key,json=sshKey,proto3" json:"ssh_key,omitempty"`
+	// Public keys of SSH servers, in the form of a known_hosts file.
+	KnownHosts string `protobuf:"bytes,7,opt,name=known_hosts,json=knownHosts,proto3" json:"known_hosts,omitempty"`
+	// Keep refs that the remote no longer has.
+	NoPrune bool `protobuf:"varint,9,opt,name=no_prune,json=noPrune,proto3" json:"no_prune,omitempty"`
+	// The remote. Required.
+	RemoteParams *Remote `protobuf:"bytes,10,opt,name=remote_params,json=remoteParams,proto3" json:"remote_params,omitempty"`
+	// Find out whether tags have changed; otherwise the answer says that they have.
+	CheckTagsChanged bool `protobuf:"varint,11,opt,name=check_tags_changed,json=checkTagsChanged,proto3" json:"check_tags_changed,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *FetchRemoteRequest) Reset() {
+	*x = FetchRemoteRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchRemoteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchRemoteRequest) ProtoMessage() {}
+
+func (x *FetchRemoteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchRemoteRequest.ProtoReflect.Descriptor instead.
+func (*FetchRemoteRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *FetchRemoteRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *FetchRemoteRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *FetchRemoteRequest) GetNoTags() bool {
+	if x != nil {
+		return x.NoTags
+	}
+	return false
+}
+
+func (x *FetchRemoteRequest) GetTimeout() int32 {
+	if x != nil {
+		return x.Timeout
+	}
+	return 0
+}
+
+func (x *FetchRemoteRequest) GetSshKey() string {
+	if x != nil {
+		return x.SshKey
+	}
+	return ""
+}
+
+func (x *FetchRemoteRequest) GetKnownHosts() string {
+	if x != nil {
+		return x.KnownHosts
+	}
+	return ""
+}
+
+func (x *FetchRemoteRequest) GetNoPrune() bool {
+	if x != nil {
+		return x.NoPrune
+	}
+	return false
+}
+
+func (x *FetchRemoteRequest) GetRemoteParams() *Remote {
+	if x != nil {
+		return x.RemoteParams
+	}
+	return nil
+}
+
+func (x *FetchRemoteRequest) GetCheckTagsChanged() bool {
+	if x != nil {
+		return x.CheckTagsChanged
+	}
+	return false
+}
+
+// What a fetch has changed.
+type FetchRemoteResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A tag was added, moved or removed.
+	TagsChanged bool `protobuf:"varint,1,opt,name=tags_changed,json=tagsChanged,proto3" json:"tags_changed,omitempty"`
+	// Any ref was.
+	RepoChanged   bool `protobuf:"varint,2,opt,name=repo_changed,json=repoChanged,proto3" json:"repo_changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchRemoteResponse) Reset() {
+	*x = FetchRemoteResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchRemoteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchRemoteResponse) ProtoMessage() {}
+
+func (x *FetchRemoteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchRemoteResponse.ProtoReflect.Descriptor instead.
+func (*FetchRemoteResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *FetchRemoteResponse) GetTagsChanged() bool {
+	if x != nil {
+		return x.TagsChanged
+	}
+	return false
+}
+
+func (x *FetchRemoteResponse) GetRepoChanged() bool {
+	if x != nil {
+		return x.RepoChanged
+	}
+	return false
+}
+
+// A branch to copy.
+type FetchSourceBranchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository that gets it.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Repository that has it. Required.
+	SourceRepository *Repository `protobuf:"bytes,2,opt,name=source_repository,json=sourceRepository,proto3" json:"source_repository,omitempty"`
+	// Revision of the branch there. Required.
+	SourceBranch []byte `protobuf:"bytes,3,opt,name=source_branch,json=sourceBranch,proto3" json:"source_branch,omitempty"`
+	// Full name of the ref to write. Required.
+	TargetRef []byte `protobuf:"bytes,4,opt,name=target_ref,json=targetRef,proto3" json:"target_ref,omitempty"`
+	// What that ref must hold now; empty accepts anything.
+	ExpectedTargetOldOid string `protobuf:"bytes,5,opt,name=expected_target_old_oid,json=expectedTargetOldOid,proto3" json:"expected_target_old_oid,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *FetchSourceBranchRequest) Reset() {
+	*x = FetchSourceBranchRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchSourceBranchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchSourceBranchRequest) ProtoMessage() {}
+
+func (x *FetchSourceBranchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchSourceBranchRequest.ProtoReflect.Descriptor instead.
+func (*FetchSourceBranchRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *FetchSourceBranchRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *FetchSourceBranchRequest) GetSourceRepository() *Repository {
+	if x != nil {
+		return x.SourceRepository
+	}
+	return nil
+}
+
+func (x *FetchSourceBranchRequest) GetSourceBranch() []byte {
+	if x != nil {
+		return x.SourceBranch
+	}
+	return nil
+}
+
+func (x *FetchSourceBranchRequest) GetTargetRef() []byte {
+	if x != nil {
+		return x.TargetRef
+	}
+	return nil
+}
+
+func (x *FetchSourceBranchRequest) GetExpectedTargetOldOid() string {
+	if x != nil {
+		return x.ExpectedTargetOldOid
+	}
+	return ""
+}
+
+// The answer.
+type FetchSourceBranchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// False when the source has no such branch.
+	Result        bool `protobuf:"varint,1,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchSourceBranchResponse) Reset() {
+	*x = FetchSourceBranchResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchSourceBranchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchSourceBranchResponse) ProtoMessage() {}
+
+func (x *FetchSourceBranchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchSourceBranchResponse.ProtoReflect.Descriptor instead.
+func (*FetchSourceBranchResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *FetchSourceBranchResponse) GetResult() bool {
+	if x != nil {
+		return x.Result
+	}
+	return false
+}
+
+// A fork to be.
+type CreateForkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Place of the fork.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Repository to copy. Required.
+	SourceRepository *Repository `protobuf:"bytes,2,opt,name=source_repository,json=sourceRepository,proto3" json:"source_repository,omitempty"`
+	// Full name of the only branch to take; empty takes all branches and tags.
+	Revision      []byte `protobuf:"bytes,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateForkRequest) Reset() {
+	*x = CreateForkRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateForkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateForkRequest) ProtoMessage() {}
+
+func (x *CreateForkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateForkRequest.ProtoReflect.Descriptor instead.
+func (*CreateForkRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *CreateForkRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *CreateForkRequest) GetSourceRepository() *Repository {
+	if x != nil {
+		return x.SourceRepository
+	}
+	return nil
+}
+
+func (x *CreateForkRequest) GetRevision() []byte {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
+// Empty; its arrival says that the fork is there.
+type CreateForkResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateForkResponse) Reset() {
+	*x = CreateForkResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateForkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateForkResponse) ProtoMessage() {}
+
+func (x *CreateForkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateForkResponse.ProtoReflect.Descriptor instead.
+func (*CreateForkResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{28}
+}
+
+// A repository to be and where it comes from.
+type CreateRepositoryFromURLRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Place of the new repository.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// URL to fetch from; may carry a user and a password. Required.
+	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	// Value of the Authorization header, with its scheme. What the URL carries wins over it.
+	HttpAuthorizationHeader string `protobuf:"bytes,4,opt,name=http_authorization_header,json=httpAuthorizationHeader,proto3" json:"http_authorization_header,omitempty"`
+	// Take all refs, not branches and tags alone.
+	Mirror bool `protobuf:"varint,5,opt,name=mirror,proto3" json:"mirror,omitempty"`
+	// Address to connect to instead of asking the name service.
+	ResolvedAddress string `protobuf:"bytes,6,opt,name=resolved_address,json=resolvedAddress,proto3" json:"resolved_address,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *CreateRepositoryFromURLRequest) Reset() {
+	*x = CreateRepositoryFromURLRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateRepositoryFromURLRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateRepositoryFromURLRequest) ProtoMessage() {}
+
+func (x *CreateRepositoryFromURLRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateRepositoryFromURLRequest.ProtoReflect.Descriptor instead.
+func (*CreateRepositoryFromURLRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *CreateRepositoryFromURLRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *CreateRepositoryFromURLRequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *CreateRepositoryFromURLRequest) GetHttpAuthorizationHeader() string {
+	if x != nil {
+		return x.HttpAuthorizationHeader
+	}
+	return ""
+}
+
+func (x *CreateRepositoryFromURLRequest) GetMirror() bool {
+	if x != nil {
+		return x.Mirror
+	}
+	return false
+}
+
+func (x *CreateRepositoryFromURLRequest) GetResolvedAddress() string {
+	if x != nil {
+		return x.ResolvedAddress
+	}
+	return ""
+}
+
+// Empty; its arrival says that the repository is there.
+type CreateRepositoryFromURLResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateRepositoryFromURLResponse) Reset() {
+	*x = CreateRepositoryFromURLResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateRepositoryFromURLResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateRepositoryFromURLResponse) ProtoMessage() {}
+
+func (x *CreateRepositoryFromURLResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateRepositoryFromURLResponse.ProtoReflect.Descriptor instead.
+func (*CreateRepositoryFromURLResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{30}
+}
+
+// A piece of a bundle.
+type FetchBundleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to bring up to date. First message only.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Next bytes of the bundle.
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	// Point HEAD at what the bundle's HEAD means. First message only.
+	UpdateHead    bool `protobuf:"varint,3,opt,name=update_head,json=updateHead,proto3" json:"update_head,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchBundleRequest) Reset() {
+	*x = FetchBundleRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchBundleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchBundleRequest) ProtoMessage() {}
+
+func (x *FetchBundleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchBundleRequest.ProtoReflect.Descriptor instead.
+func (*FetchBundleRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *FetchBundleRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *FetchBundleRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *FetchBundleRequest) GetUpdateHead() bool {
+	if x != nil {
+		return x.UpdateHead
+	}
+	return false
+}
+
+// Empty; its arrival says that the refs are up to date.
+type FetchBundleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchBundleResponse) Reset() {
+	*x = FetchBundleResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchBundleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchBundleResponse) ProtoMessage() {}
+
+func (x *FetchBundleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchBundleResponse.ProtoReflect.Descriptor instead.
+func (*FetchBundleResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{32}
+}
+
+// A piece of a bundle.
+type CreateRepositoryFromBundleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Place of the new repository. First message only.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Next bytes of the bundle.
+	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateRepositoryFromBundleRequest) Reset() {
+	*x = CreateRepositoryFromBundleRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateRepositoryFromBundleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateRepositoryFromBundleRequest) ProtoMessage() {}
+
+func (x *CreateRepositoryFromBundleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateRepositoryFromBundleRequest.ProtoReflect.Descriptor instead.
+func (*CreateRepositoryFromBundleRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *CreateRepositoryFromBundleRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *CreateRepositoryFromBundleRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// Empty; its arrival says that the repository is there.
+type CreateRepositoryFromBundleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateRepositoryFromBundleResponse) Reset() {
+	*x = CreateRepositoryFromBundleResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateRepositoryFromBundleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateRepositoryFromBundleResponse) ProtoMessage() {}
+
+func (x *CreateRepositoryFromBundleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateRepositoryFromBundleResponse.ProtoReflect.Descriptor instead.
+func (*CreateRepositoryFromBundleResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{34}
+}
+
+// A repository to be and where its snapshot is.
+type CreateRepositoryFromSnapshotRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Place of the new repository.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// URL of the tar. Required.
+	HttpUrl string `protobuf:"bytes,2,opt,name=http_url,json=httpUrl,proto3" json:"http_url,omitempty"`
+	// Value of the Authorization header.
+	HttpAuth string `protobuf:"bytes,3,opt,name=http_auth,json=httpAuth,proto3" json:"http_auth,omitempty"`
+	// Address to connect to instead of asking the name service.
+	ResolvedAddress string `protobuf:"bytes,5,opt,name=resolved_address,json=resolvedAddress,proto3" json:"resolved_address,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *CreateRepositoryFromSnapshotRequest) Reset() {
+	*x = CreateRepositoryFromSnapshotRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateRepositoryFromSnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateRepositoryFromSnapshotRequest) ProtoMessage() {}
+
+func (x *CreateRepositoryFromSnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateRepositoryFromSnapshotRequest.ProtoReflect.Descriptor instead.
+func (*CreateRepositoryFromSnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *CreateRepositoryFromSnapshotRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *CreateRepositoryFromSnapshotRequest) GetHttpUrl() string {
+	if x != nil {
+		return x.HttpUrl
+	}
+	return ""
+}
+
+func (x *CreateRepositoryFromSnapshotRequest) GetHttpAuth() string {
+	if x != nil {
+		return x.HttpAuth
+	}
+	return ""
+}
+
+func (x *CreateRepositoryFromSnapshotRequest) GetResolvedAddress() string {
+	if x != nil {
+		return x.ResolvedAddress
+	}
+	return ""
+}
+
+// Empty; its arrival says that the repository is there.
+type CreateRepositoryFromSnapshotResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateRepositoryFromSnapshotResponse) Reset() {
+	*x = CreateRepositoryFromSnapshotResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateRepositoryFromSnapshotResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateRepositoryFromSnapshotResponse) ProtoMessage() {}
+
+func (x *CreateRepositoryFromSnapshotResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateRepositoryFromSnapshotResponse.ProtoReflect.Descriptor instead.
+func (*CreateRepositoryFromSnapshotResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{36}
+}
+
+// A copy to make or to bring up to date.
+type ReplicateRepositoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the copy is.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// What it is a copy of. Its server is named in the call's gitaly-servers metadata. Required.
+	Source        *Repository `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicateRepositoryRequest) Reset() {
+	*x = ReplicateRepositoryRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicateRepositoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicateRepositoryRequest) ProtoMessage() {}
+
+func (x *ReplicateRepositoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicateRepositoryRequest.ProtoReflect.Descriptor instead.
+func (*ReplicateRepositoryRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ReplicateRepositoryRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *ReplicateRepositoryRequest) GetSource() *Repository {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+// Empty; its arrival says that the copy is equal.
+type ReplicateRepositoryResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicateRepositoryResponse) Reset() {
+	*x = ReplicateRepositoryResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicateRepositoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicateRepositoryResponse) ProtoMessage() {}
+
+func (x *ReplicateRepositoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicateRepositoryResponse.ProtoReflect.Descriptor instead.
+func (*ReplicateRepositoryResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{38}
+}
+
 // Object directories that the repository borrows from.
 type RepositoryInfoResponse_AlternatesInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1391,7 +2381,7 @@ type RepositoryInfoResponse_AlternatesInfo struct {
 
 func (x *RepositoryInfoResponse_AlternatesInfo) Reset() {
 	*x = RepositoryInfoResponse_AlternatesInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[22]
+	mi := &file_gitaly_repository_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1403,7 +2393,7 @@ func (x *RepositoryInfoResponse_AlternatesInfo) String() string {
 func (*RepositoryInfoResponse_AlternatesInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_AlternatesInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[22]
+	mi := &file_gitaly_repository_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +2438,7 @@ type RepositoryInfoResponse_BitmapInfo struct {
 
 func (x *RepositoryInfoResponse_BitmapInfo) Reset() {
 	*x = RepositoryInfoResponse_BitmapInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[23]
+	mi := &file_gitaly_repository_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1460,7 +2450,7 @@ func (x *RepositoryInfoResponse_BitmapInfo) String() string {
 func (*RepositoryInfoResponse_BitmapInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_BitmapInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[23]
+	mi := &file_gitaly_repository_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1514,7 +2504,7 @@ type RepositoryInfoResponse_CommitGraphInfo struct {
 
 func (x *RepositoryInfoResponse_CommitGraphInfo) Reset() {
 	*x = RepositoryInfoResponse_CommitGraphInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[24]
+	mi := &file_gitaly_repository_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +2516,7 @@ func (x *RepositoryInfoResponse_CommitGraphInfo) String() string {
 func (*RepositoryInfoResponse_CommitGraphInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_CommitGraphInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[24]
+	mi := &file_gitaly_repository_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +2579,7 @@ type RepositoryInfoResponse_MultiPackIndexInfo struct {
 
 func (x *RepositoryInfoResponse_MultiPackIndexInfo) Reset() {
 	*x = RepositoryInfoResponse_MultiPackIndexInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[25]
+	mi := &file_gitaly_repository_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1601,7 +2591,7 @@ func (x *RepositoryInfoResponse_MultiPackIndexInfo) String() string {
 func (*RepositoryInfoResponse_MultiPackIndexInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_MultiPackIndexInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[25]
+	mi := &file_gitaly_repository_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +2673,7 @@ type RepositoryInfoResponse_ObjectsInfo struct {
 
 func (x *RepositoryInfoResponse_ObjectsInfo) Reset() {
 	*x = RepositoryInfoResponse_ObjectsInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[26]
+	mi := &file_gitaly_repository_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1695,7 +2685,7 @@ func (x *RepositoryInfoResponse_ObjectsInfo) String() string {
 func (*RepositoryInfoResponse_ObjectsInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_ObjectsInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[26]
+	mi := &file_gitaly_repository_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1803,7 +2793,7 @@ type RepositoryInfoResponse_ReferencesInfo struct {
 
 func (x *RepositoryInfoResponse_ReferencesInfo) Reset() {
 	*x = RepositoryInfoResponse_ReferencesInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[27]
+	mi := &file_gitaly_repository_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +2805,7 @@ func (x *RepositoryInfoResponse_ReferencesInfo) String() string {
 func (*RepositoryInfoResponse_ReferencesInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_ReferencesInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[27]
+	mi := &file_gitaly_repository_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2005,19 +2995,105 @@ const file_gitaly_repository_proto_rawDesc = "" +
 	"\x0eSTRATEGY_EAGER\x10\x02\x12\x17\n" +
 	"\x13STRATEGY_OFFLOADING\x10\x03\x12\x18\n" +
 	"\x14STRATEGY_REHYDRATION\x10\x04\"\x1c\n" +
-	"\x1aOptimizeRepositoryResponse2\xe5\a\n" +
+	"\x1aOptimizeRepositoryResponse\"\xc5\x01\n" +
+	"\x06Remote\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12:\n" +
+	"\x19http_authorization_header\x18\x03 \x01(\tR\x17httpAuthorizationHeader\x12%\n" +
+	"\x0emirror_refmaps\x18\x04 \x03(\tR\rmirrorRefmaps\x12)\n" +
+	"\x10resolved_address\x18\x06 \x01(\tR\x0fresolvedAddressJ\x04\b\x02\x10\x03J\x04\b\x05\x10\x06R\x04nameR\thttp_host\"\xe3\x02\n" +
+	"\x12FetchRemoteRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\x12\x17\n" +
+	"\ano_tags\x18\x04 \x01(\bR\x06noTags\x12\x18\n" +
+	"\atimeout\x18\x05 \x01(\x05R\atimeout\x12\x17\n" +
+	"\assh_key\x18\x06 \x01(\tR\x06sshKey\x12\x1f\n" +
+	"\vknown_hosts\x18\a \x01(\tR\n" +
+	"knownHosts\x12\x19\n" +
+	"\bno_prune\x18\t \x01(\bR\anoPrune\x123\n" +
+	"\rremote_params\x18\n" +
+	" \x01(\v2\x0e.gitaly.RemoteR\fremoteParams\x12,\n" +
+	"\x12check_tags_changed\x18\v \x01(\bR\x10checkTagsChangedJ\x04\b\b\x10\tJ\x04\b\x02\x10\x03R\x06remote\"[\n" +
+	"\x13FetchRemoteResponse\x12!\n" +
+	"\ftags_changed\x18\x01 \x01(\bR\vtagsChanged\x12!\n" +
+	"\frepo_changed\x18\x02 \x01(\bR\vrepoChanged\"\x90\x02\n" +
+	"\x18FetchSourceBranchRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12?\n" +
+	"\x11source_repository\x18\x02 \x01(\v2\x12.gitaly.RepositoryR\x10sourceRepository\x12#\n" +
+	"\rsource_branch\x18\x03 \x01(\fR\fsourceBranch\x12\x1d\n" +
+	"\n" +
+	"target_ref\x18\x04 \x01(\fR\ttargetRef\x125\n" +
+	"\x17expected_target_old_oid\x18\x05 \x01(\tR\x14expectedTargetOldOid\"3\n" +
+	"\x19FetchSourceBranchResponse\x12\x16\n" +
+	"\x06result\x18\x01 \x01(\bR\x06result\"\xaa\x01\n" +
+	"\x11CreateForkRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12?\n" +
+	"\x11source_repository\x18\x02 \x01(\v2\x12.gitaly.RepositoryR\x10sourceRepository\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\fR\brevision\"\x14\n" +
+	"\x12CreateForkResponse\"\xfc\x01\n" +
+	"\x1eCreateRepositoryFromURLRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x10\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\x12:\n" +
+	"\x19http_authorization_header\x18\x04 \x01(\tR\x17httpAuthorizationHeader\x12\x16\n" +
+	"\x06mirror\x18\x05 \x01(\bR\x06mirror\x12)\n" +
+	"\x10resolved_address\x18\x06 \x01(\tR\x0fresolvedAddressJ\x04\b\x03\x10\x04R\thttp_host\"!\n" +
+	"\x1fCreateRepositoryFromURLResponse\"\x83\x01\n" +
+	"\x12FetchBundleRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x1f\n" +
+	"\vupdate_head\x18\x03 \x01(\bR\n" +
+	"updateHead\"\x15\n" +
+	"\x13FetchBundleResponse\"q\n" +
+	"!CreateRepositoryFromBundleRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"$\n" +
+	"\"CreateRepositoryFromBundleResponse\"\xd3\x01\n" +
+	"#CreateRepositoryFromSnapshotRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x19\n" +
+	"\bhttp_url\x18\x02 \x01(\tR\ahttpUrl\x12\x1b\n" +
+	"\thttp_auth\x18\x03 \x01(\tR\bhttpAuth\x12)\n" +
+	"\x10resolved_address\x18\x05 \x01(\tR\x0fresolvedAddressJ\x04\b\x04\x10\x05R\thttp_host\"&\n" +
+	"$CreateRepositoryFromSnapshotResponse\"\x82\x01\n" +
+	"\x1aReplicateRepositoryRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12*\n" +
+	"\x06source\x18\x02 \x01(\v2\x12.gitaly.RepositoryR\x06source\"\x1d\n" +
+	"\x1bReplicateRepositoryResponse2\x95\x0e\n" +
 	"\x11RepositoryService\x12]\n" +
 	"\x10RepositoryExists\x12\x1f.gitaly.RepositoryExistsRequest\x1a .gitaly.RepositoryExistsResponse\"\x06\xfa\x97(\x02\b\x02\x12W\n" +
 	"\x0eRepositorySize\x12\x1d.gitaly.RepositorySizeRequest\x1a\x1e.gitaly.RepositorySizeResponse\"\x06\xfa\x97(\x02\b\x02\x12W\n" +
 	"\x0eRepositoryInfo\x12\x1d.gitaly.RepositoryInfoRequest\x1a\x1e.gitaly.RepositoryInfoResponse\"\x06\xfa\x97(\x02\b\x02\x12Q\n" +
-	"\fObjectFormat\x12\x1b.gitaly.ObjectFormatRequest\x1a\x1c.gitaly.ObjectFormatResponse\"\x06\xfa\x97(\x02\b\x02\x12]\n" +
+	"\fObjectFormat\x12\x1b.gitaly.ObjectFormatRequest\x1a\x1c.gitaly.ObjectFormatResponse\"\x06\xfa\x97(\x02\b\x02\x12N\n" +
+	"\vFetchRemote\x12\x1a.gitaly.FetchRemoteRequest\x1a\x1b.gitaly.FetchRemoteResponse\"\x06\xfa\x97(\x02\b\x01\x12]\n" +
 	"\x10CreateRepository\x12\x1f.gitaly.CreateRepositoryRequest\x1a .gitaly.CreateRepositoryResponse\"\x06\xfa\x97(\x02\b\x01\x12M\n" +
 	"\n" +
 	"GetArchive\x12\x19.gitaly.GetArchiveRequest\x1a\x1a.gitaly.GetArchiveResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12]\n" +
-	"\x10HasLocalBranches\x12\x1f.gitaly.HasLocalBranchesRequest\x1a .gitaly.HasLocalBranchesResponse\"\x06\xfa\x97(\x02\b\x02\x12E\n" +
+	"\x10HasLocalBranches\x12\x1f.gitaly.HasLocalBranchesRequest\x1a .gitaly.HasLocalBranchesResponse\"\x06\xfa\x97(\x02\b\x02\x12`\n" +
+	"\x11FetchSourceBranch\x12 .gitaly.FetchSourceBranchRequest\x1a!.gitaly.FetchSourceBranchResponse\"\x06\xfa\x97(\x02\b\x01\x12E\n" +
 	"\bWriteRef\x12\x17.gitaly.WriteRefRequest\x1a\x18.gitaly.WriteRefResponse\"\x06\xfa\x97(\x02\b\x01\x12T\n" +
-	"\rFindMergeBase\x12\x1c.gitaly.FindMergeBaseRequest\x1a\x1d.gitaly.FindMergeBaseResponse\"\x06\xfa\x97(\x02\b\x02\x12]\n" +
-	"\x10RemoveRepository\x12\x1f.gitaly.RemoveRepositoryRequest\x1a .gitaly.RemoveRepositoryResponse\"\x06\xfa\x97(\x02\b\x01\x12c\n" +
+	"\rFindMergeBase\x12\x1c.gitaly.FindMergeBaseRequest\x1a\x1d.gitaly.FindMergeBaseResponse\"\x06\xfa\x97(\x02\b\x02\x12K\n" +
+	"\n" +
+	"CreateFork\x12\x19.gitaly.CreateForkRequest\x1a\x1a.gitaly.CreateForkResponse\"\x06\xfa\x97(\x02\b\x01\x12r\n" +
+	"\x17CreateRepositoryFromURL\x12&.gitaly.CreateRepositoryFromURLRequest\x1a'.gitaly.CreateRepositoryFromURLResponse\"\x06\xfa\x97(\x02\b\x01\x12P\n" +
+	"\vFetchBundle\x12\x1a.gitaly.FetchBundleRequest\x1a\x1b.gitaly.FetchBundleResponse\"\x06\xfa\x97(\x02\b\x01(\x01\x12}\n" +
+	"\x1aCreateRepositoryFromBundle\x12).gitaly.CreateRepositoryFromBundleRequest\x1a*.gitaly.CreateRepositoryFromBundleResponse\"\x06\xfa\x97(\x02\b\x01(\x01\x12\x81\x01\n" +
+	"\x1cCreateRepositoryFromSnapshot\x12+.gitaly.CreateRepositoryFromSnapshotRequest\x1a,.gitaly.CreateRepositoryFromSnapshotResponse\"\x06\xfa\x97(\x02\b\x01\x12]\n" +
+	"\x10RemoveRepository\x12\x1f.gitaly.RemoveRepositoryRequest\x1a .gitaly.RemoveRepositoryResponse\"\x06\xfa\x97(\x02\b\x01\x12f\n" +
+	"\x13ReplicateRepository\x12\".gitaly.ReplicateRepositoryRequest\x1a#.gitaly.ReplicateRepositoryResponse\"\x06\xfa\x97(\x02\b\x01\x12c\n" +
 	"\x12OptimizeRepository\x12!.gitaly.OptimizeRepositoryRequest\x1a\".gitaly.OptimizeRepositoryResponse\"\x06\xfa\x97(\x02\b\x03B\x1cZ\x1agitsplit/proto/go/gitalypbb\x06proto3"
 
 var (
@@ -2033,7 +3109,7 @@ func file_gitaly_repository_proto_rawDescGZIP() []byte {
 }
 
 var file_gitaly_repository_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_gitaly_repository_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_gitaly_repository_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_gitaly_repository_proto_goTypes = []any{
 	(RepositoryInfoResponse_ReferencesInfo_ReferenceBackend)(0), // 0: gitaly.RepositoryInfoResponse.ReferencesInfo.ReferenceBackend
 	(GetArchiveRequest_Format)(0),                               // 1: gitaly.GetArchiveRequest.Format
@@ -2060,69 +3136,114 @@ var file_gitaly_repository_proto_goTypes = []any{
 	(*RemoveRepositoryResponse)(nil),                            // 22: gitaly.RemoveRepositoryResponse
 	(*OptimizeRepositoryRequest)(nil),                           // 23: gitaly.OptimizeRepositoryRequest
 	(*OptimizeRepositoryResponse)(nil),                          // 24: gitaly.OptimizeRepositoryResponse
-	(*RepositoryInfoResponse_AlternatesInfo)(nil),               // 25: gitaly.RepositoryInfoResponse.AlternatesInfo
-	(*RepositoryInfoResponse_BitmapInfo)(nil),                   // 26: gitaly.RepositoryInfoResponse.BitmapInfo
-	(*RepositoryInfoResponse_CommitGraphInfo)(nil),              // 27: gitaly.RepositoryInfoResponse.CommitGraphInfo
-	(*RepositoryInfoResponse_MultiPackIndexInfo)(nil),           // 28: gitaly.RepositoryInfoResponse.MultiPackIndexInfo
-	(*RepositoryInfoResponse_ObjectsInfo)(nil),                  // 29: gitaly.RepositoryInfoResponse.ObjectsInfo
-	(*RepositoryInfoResponse_ReferencesInfo)(nil),               // 30: gitaly.RepositoryInfoResponse.ReferencesInfo
-	(*Repository)(nil),                                          // 31: gitaly.Repository
-	(*timestamppb.Timestamp)(nil),                               // 32: google.protobuf.Timestamp
-	(ObjectFormat)(0),                                           // 33: gitaly.ObjectFormat
+	(*Remote)(nil),                                              // 25: gitaly.Remote
+	(*FetchRemoteRequest)(nil),                                  // 26: gitaly.FetchRemoteRequest
+	(*FetchRemoteResponse)(nil),                                 // 27: gitaly.FetchRemoteResponse
+	(*FetchSourceBranchRequest)(nil),                            // 28: gitaly.FetchSourceBranchRequest
+	(*FetchSourceBranchResponse)(nil),                           // 29: gitaly.FetchSourceBranchResponse
+	(*CreateForkRequest)(nil),                                   // 30: gitaly.CreateForkRequest
+	(*CreateForkResponse)(nil),                                  // 31: gitaly.CreateForkResponse
+	(*CreateRepositoryFromURLRequest)(nil),                      // 32: gitaly.CreateRepositoryFromURLRequest
+	(*CreateRepositoryFromURLResponse)(nil),                     // 33: gitaly.CreateRepositoryFromURLResponse
+	(*FetchBundleRequest)(nil),                                  // 34: gitaly.FetchBundleRequest
+	(*FetchBundleResponse)(nil),                                 // 35: gitaly.FetchBundleResponse
+	(*CreateRepositoryFromBundleRequest)(nil),                   // 36: gitaly.CreateRepositoryFromBundleRequest
+	(*CreateRepositoryFromBundleResponse)(nil),                  // 37: gitaly.CreateRepositoryFromBundleResponse
+	(*CreateRepositoryFromSnapshotRequest)(nil),                 // 38: gitaly.CreateRepositoryFromSnapshotRequest
+	(*CreateRepositoryFromSnapshotResponse)(nil),                // 39: gitaly.CreateRepositoryFromSnapshotResponse
+	(*ReplicateRepositoryRequest)(nil),                          // 40: gitaly.ReplicateRepositoryRequest
+	(*ReplicateRepositoryResponse)(nil),                         // 41: gitaly.ReplicateRepositoryResponse
+	(*RepositoryInfoResponse_AlternatesInfo)(nil),               // 42: gitaly.RepositoryInfoResponse.AlternatesInfo
+	(*RepositoryInfoResponse_BitmapInfo)(nil),                   // 43: gitaly.RepositoryInfoResponse.BitmapInfo
+	(*RepositoryInfoResponse_CommitGraphInfo)(nil),              // 44: gitaly.RepositoryInfoResponse.CommitGraphInfo
+	(*RepositoryInfoResponse_MultiPackIndexInfo)(nil),           // 45: gitaly.RepositoryInfoResponse.MultiPackIndexInfo
+	(*RepositoryInfoResponse_ObjectsInfo)(nil),                  // 46: gitaly.RepositoryInfoResponse.ObjectsInfo
+	(*RepositoryInfoResponse_ReferencesInfo)(nil),               // 47: gitaly.RepositoryInfoResponse.ReferencesInfo
+	(*Repository)(nil),                                          // 48: gitaly.Repository
+	(*timestamppb.Timestamp)(nil),                               // 49: google.protobuf.Timestamp
+	(ObjectFormat)(0),                                           // 50: gitaly.ObjectFormat
 }
 var file_gitaly_repository_proto_depIdxs = []int32{
-	31, // 0: gitaly.RepositoryExistsRequest.repository:type_name -> gitaly.Repository
-	31, // 1: gitaly.RepositorySizeRequest.repository:type_name -> gitaly.Repository
-	31, // 2: gitaly.RepositoryInfoRequest.repository:type_name -> gitaly.Repository
-	30, // 3: gitaly.RepositoryInfoResponse.references:type_name -> gitaly.RepositoryInfoResponse.ReferencesInfo
-	29, // 4: gitaly.RepositoryInfoResponse.objects:type_name -> gitaly.RepositoryInfoResponse.ObjectsInfo
-	27, // 5: gitaly.RepositoryInfoResponse.commit_graph:type_name -> gitaly.RepositoryInfoResponse.CommitGraphInfo
-	26, // 6: gitaly.RepositoryInfoResponse.bitmap:type_name -> gitaly.RepositoryInfoResponse.BitmapInfo
-	28, // 7: gitaly.RepositoryInfoResponse.multi_pack_index:type_name -> gitaly.RepositoryInfoResponse.MultiPackIndexInfo
-	26, // 8: gitaly.RepositoryInfoResponse.multi_pack_index_bitmap:type_name -> gitaly.RepositoryInfoResponse.BitmapInfo
-	25, // 9: gitaly.RepositoryInfoResponse.alternates:type_name -> gitaly.RepositoryInfoResponse.AlternatesInfo
-	32, // 10: gitaly.RepositoryInfoResponse.last_full_repack:type_name -> google.protobuf.Timestamp
-	31, // 11: gitaly.ObjectFormatRequest.repository:type_name -> gitaly.Repository
-	33, // 12: gitaly.ObjectFormatResponse.format:type_name -> gitaly.ObjectFormat
-	31, // 13: gitaly.CreateRepositoryRequest.repository:type_name -> gitaly.Repository
-	33, // 14: gitaly.CreateRepositoryRequest.object_format:type_name -> gitaly.ObjectFormat
-	31, // 15: gitaly.GetArchiveRequest.repository:type_name -> gitaly.Repository
+	48, // 0: gitaly.RepositoryExistsRequest.repository:type_name -> gitaly.Repository
+	48, // 1: gitaly.RepositorySizeRequest.repository:type_name -> gitaly.Repository
+	48, // 2: gitaly.RepositoryInfoRequest.repository:type_name -> gitaly.Repository
+	47, // 3: gitaly.RepositoryInfoResponse.references:type_name -> gitaly.RepositoryInfoResponse.ReferencesInfo
+	46, // 4: gitaly.RepositoryInfoResponse.objects:type_name -> gitaly.RepositoryInfoResponse.ObjectsInfo
+	44, // 5: gitaly.RepositoryInfoResponse.commit_graph:type_name -> gitaly.RepositoryInfoResponse.CommitGraphInfo
+	43, // 6: gitaly.RepositoryInfoResponse.bitmap:type_name -> gitaly.RepositoryInfoResponse.BitmapInfo
+	45, // 7: gitaly.RepositoryInfoResponse.multi_pack_index:type_name -> gitaly.RepositoryInfoResponse.MultiPackIndexInfo
+	43, // 8: gitaly.RepositoryInfoResponse.multi_pack_index_bitmap:type_name -> gitaly.RepositoryInfoResponse.BitmapInfo
+	42, // 9: gitaly.RepositoryInfoResponse.alternates:type_name -> gitaly.RepositoryInfoResponse.AlternatesInfo
+	49, // 10: gitaly.RepositoryInfoResponse.last_full_repack:type_name -> google.protobuf.Timestamp
+	48, // 11: gitaly.ObjectFormatRequest.repository:type_name -> gitaly.Repository
+	50, // 12: gitaly.ObjectFormatResponse.format:type_name -> gitaly.ObjectFormat
+	48, // 13: gitaly.CreateRepositoryRequest.repository:type_name -> gitaly.Repository
+	50, // 14: gitaly.CreateRepositoryRequest.object_format:type_name -> gitaly.ObjectFormat
+	48, // 15: gitaly.GetArchiveRequest.repository:type_name -> gitaly.Repository
 	1,  // 16: gitaly.GetArchiveRequest.format:type_name -> gitaly.GetArchiveRequest.Format
-	31, // 17: gitaly.HasLocalBranchesRequest.repository:type_name -> gitaly.Repository
-	31, // 18: gitaly.WriteRefRequest.repository:type_name -> gitaly.Repository
-	31, // 19: gitaly.FindMergeBaseRequest.repository:type_name -> gitaly.Repository
-	31, // 20: gitaly.RemoveRepositoryRequest.repository:type_name -> gitaly.Repository
-	31, // 21: gitaly.OptimizeRepositoryRequest.repository:type_name -> gitaly.Repository
+	48, // 17: gitaly.HasLocalBranchesRequest.repository:type_name -> gitaly.Repository
+	48, // 18: gitaly.WriteRefRequest.repository:type_name -> gitaly.Repository
+	48, // 19: gitaly.FindMergeBaseRequest.repository:type_name -> gitaly.Repository
+	48, // 20: gitaly.RemoveRepositoryRequest.repository:type_name -> gitaly.Repository
+	48, // 21: gitaly.OptimizeRepositoryRequest.repository:type_name -> gitaly.Repository
 	2,  // 22: gitaly.OptimizeRepositoryRequest.strategy:type_name -> gitaly.OptimizeRepositoryRequest.Strategy
-	32, // 23: gitaly.RepositoryInfoResponse.AlternatesInfo.last_modified:type_name -> google.protobuf.Timestamp
-	0,  // 24: gitaly.RepositoryInfoResponse.ReferencesInfo.reference_backend:type_name -> gitaly.RepositoryInfoResponse.ReferencesInfo.ReferenceBackend
-	3,  // 25: gitaly.RepositoryService.RepositoryExists:input_type -> gitaly.RepositoryExistsRequest
-	5,  // 26: gitaly.RepositoryService.RepositorySize:input_type -> gitaly.RepositorySizeRequest
-	7,  // 27: gitaly.RepositoryService.RepositoryInfo:input_type -> gitaly.RepositoryInfoRequest
-	9,  // 28: gitaly.RepositoryService.ObjectFormat:input_type -> gitaly.ObjectFormatRequest
-	11, // 29: gitaly.RepositoryService.CreateRepository:input_type -> gitaly.CreateRepositoryRequest
-	13, // 30: gitaly.RepositoryService.GetArchive:input_type -> gitaly.GetArchiveRequest
-	15, // 31: gitaly.RepositoryService.HasLocalBranches:input_type -> gitaly.HasLocalBranchesRequest
-	17, // 32: gitaly.RepositoryService.WriteRef:input_type -> gitaly.WriteRefRequest
-	19, // 33: gitaly.RepositoryService.FindMergeBase:input_type -> gitaly.FindMergeBaseRequest
-	21, // 34: gitaly.RepositoryService.RemoveRepository:input_type -> gitaly.RemoveRepositoryRequest
-	23, // 35: gitaly.RepositoryService.OptimizeRepository:input_type -> gitaly.OptimizeRepositoryRequest
-	4,  // 36: gitaly.RepositoryService.RepositoryExists:output_type -> gitaly.RepositoryExistsResponse
-	6,  // 37: gitaly.RepositoryService.RepositorySize:output_type -> gitaly.RepositorySizeResponse
-	8,  // 38: gitaly.RepositoryService.RepositoryInfo:output_type -> gitaly.RepositoryInfoResponse
-	10, // 39: gitaly.RepositoryService.ObjectFormat:output_type -> gitaly.ObjectFormatResponse
-	12, // 40: gitaly.RepositoryService.CreateRepository:output_type -> gitaly.CreateRepositoryResponse
-	14, // 41: gitaly.RepositoryService.GetArchive:output_type -> gitaly.GetArchiveResponse
-	16, // 42: gitaly.RepositoryService.HasLocalBranches:output_type -> gitaly.HasLocalBranchesResponse
-	18, // 43: gitaly.RepositoryService.WriteRef:output_type -> gitaly.WriteRefResponse
-	20, // 44: gitaly.RepositoryService.FindMergeBase:output_type -> gitaly.FindMergeBaseResponse
-	22, // 45: gitaly.RepositoryService.RemoveRepository:output_type -> gitaly.RemoveRepositoryResponse
-	24, // 46: gitaly.RepositoryService.OptimizeRepository:output_type -> gitaly.OptimizeRepositoryResponse
-	36, // [36:47] is the sub-list for method output_type
-	25, // [25:36] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	48, // 23: gitaly.FetchRemoteRequest.repository:type_name -> gitaly.Repository
+	25, // 24: gitaly.FetchRemoteRequest.remote_params:type_name -> gitaly.Remote
+	48, // 25: gitaly.FetchSourceBranchRequest.repository:type_name -> gitaly.Repository
+	48, // 26: gitaly.FetchSourceBranchRequest.source_repository:type_name -> gitaly.Repository
+	48, // 27: gitaly.CreateForkRequest.repository:type_name -> gitaly.Repository
+	48, // 28: gitaly.CreateForkRequest.source_repository:type_name -> gitaly.Repository
+	48, // 29: gitaly.CreateRepositoryFromURLRequest.repository:type_name -> gitaly.Repository
+	48, // 30: gitaly.FetchBundleRequest.repository:type_name -> gitaly.Repository
+	48, // 31: gitaly.CreateRepositoryFromBundleRequest.repository:type_name -> gitaly.Repository
+	48, // 32: gitaly.CreateRepositoryFromSnapshotRequest.repository:type_name -> gitaly.Repository
+	48, // 33: gitaly.ReplicateRepositoryRequest.repository:type_name -> gitaly.Repository
+	48, // 34: gitaly.ReplicateRepositoryRequest.source:type_name -> gitaly.Repository
+	49, // 35: gitaly.RepositoryInfoResponse.AlternatesInfo.last_modified:type_name -> google.protobuf.Timestamp
+	0,  // 36: gitaly.RepositoryInfoResponse.ReferencesInfo.reference_backend:type_name -> gitaly.RepositoryInfoResponse.ReferencesInfo.ReferenceBackend
+	3,  // 37: gitaly.RepositoryService.RepositoryExists:input_type -> gitaly.RepositoryExistsRequest
+	5,  // 38: gitaly.RepositoryService.RepositorySize:input_type -> gitaly.RepositorySizeRequest
+	7,  // 39: gitaly.RepositoryService.RepositoryInfo:input_type -> gitaly.RepositoryInfoRequest
+	9,  // 40: gitaly.RepositoryService.ObjectFormat:input_type -> gitaly.ObjectFormatRequest
+	26, // 41: gitaly.RepositoryService.FetchRemote:input_type -> gitaly.FetchRemoteRequest
+	11, // 42: gitaly.RepositoryService.CreateRepository:input_type -> gitaly.CreateRepositoryRequest
+	13, // 43: gitaly.RepositoryService.GetArchive:input_type -> gitaly.GetArchiveRequest
+	15, // 44: gitaly.RepositoryService.HasLocalBranches:input_type -> gitaly.HasLocalBranchesRequest
+	28, // 45: gitaly.RepositoryService.FetchSourceBranch:input_type -> gitaly.FetchSourceBranchRequest
+	17, // 46: gitaly.RepositoryService.WriteRef:input_type -> gitaly.WriteRefRequest
+	19, // 47: gitaly.RepositoryService.FindMergeBase:input_type -> gitaly.FindMergeBaseRequest
+	30, // 48: gitaly.RepositoryService.CreateFork:input_type -> gitaly.CreateForkRequest
+	32, // 49: gitaly.RepositoryService.CreateRepositoryFromURL:input_type -> gitaly.CreateRepositoryFromURLRequest
+	34, // 50: gitaly.RepositoryService.FetchBundle:input_type -> gitaly.FetchBundleRequest
+	36, // 51: gitaly.RepositoryService.CreateRepositoryFromBundle:input_type -> gitaly.CreateRepositoryFromBundleRequest
+	38, // 52: gitaly.RepositoryService.CreateRepositoryFromSnapshot:input_type -> gitaly.CreateRepositoryFromSnapshotRequest
+	21, // 53: gitaly.RepositoryService.RemoveRepository:input_type -> gitaly.RemoveRepositoryRequest
+	40, // 54: gitaly.RepositoryService.ReplicateRepository:input_type -> gitaly.ReplicateRepositoryRequest
+	23, // 55: gitaly.RepositoryService.OptimizeRepository:input_type -> gitaly.OptimizeRepositoryRequest
+	4,  // 56: gitaly.RepositoryService.RepositoryExists:output_type -> gitaly.RepositoryExistsResponse
+	6,  // 57: gitaly.RepositoryService.RepositorySize:output_type -> gitaly.RepositorySizeResponse
+	8,  // 58: gitaly.RepositoryService.RepositoryInfo:output_type -> gitaly.RepositoryInfoResponse
+	10, // 59: gitaly.RepositoryService.ObjectFormat:output_type -> gitaly.ObjectFormatResponse
+	27, // 60: gitaly.RepositoryService.FetchRemote:output_type -> gitaly.FetchRemoteResponse
+	12, // 61: gitaly.RepositoryService.CreateRepository:output_type -> gitaly.CreateRepositoryResponse
+	14, // 62: gitaly.RepositoryService.GetArchive:output_type -> gitaly.GetArchiveResponse
+	16, // 63: gitaly.RepositoryService.HasLocalBranches:output_type -> gitaly.HasLocalBranchesResponse
+	29, // 64: gitaly.RepositoryService.FetchSourceBranch:output_type -> gitaly.FetchSourceBranchResponse
+	18, // 65: gitaly.RepositoryService.WriteRef:output_type -> gitaly.WriteRefResponse
+	20, // 66: gitaly.RepositoryService.FindMergeBase:output_type -> gitaly.FindMergeBaseResponse
+	31, // 67: gitaly.RepositoryService.CreateFork:output_type -> gitaly.CreateForkResponse
+	33, // 68: gitaly.RepositoryService.CreateRepositoryFromURL:output_type -> gitaly.CreateRepositoryFromURLResponse
+	35, // 69: gitaly.RepositoryService.FetchBundle:output_type -> gitaly.FetchBundleResponse
+	37, // 70: gitaly.RepositoryService.CreateRepositoryFromBundle:output_type -> gitaly.CreateRepositoryFromBundleResponse
+	39, // 71: gitaly.RepositoryService.CreateRepositoryFromSnapshot:output_type -> gitaly.CreateRepositoryFromSnapshotResponse
+	22, // 72: gitaly.RepositoryService.RemoveRepository:output_type -> gitaly.RemoveRepositoryResponse
+	41, // 73: gitaly.RepositoryService.ReplicateRepository:output_type -> gitaly.ReplicateRepositoryResponse
+	24, // 74: gitaly.RepositoryService.OptimizeRepository:output_type -> gitaly.OptimizeRepositoryResponse
+	56, // [56:75] is the sub-list for method output_type
+	37, // [37:56] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_gitaly_repository_proto_init() }
@@ -2138,7 +3259,7 @@ func file_gitaly_repository_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gitaly_repository_proto_rawDesc), len(file_gitaly_repository_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   28,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

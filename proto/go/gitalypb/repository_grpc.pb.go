@@ -21,17 +21,25 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RepositoryService_RepositoryExists_FullMethodName   = "/gitaly.RepositoryService/RepositoryExists"
-	RepositoryService_RepositorySize_FullMethodName     = "/gitaly.RepositoryService/RepositorySize"
-	RepositoryService_RepositoryInfo_FullMethodName     = "/gitaly.RepositoryService/RepositoryInfo"
-	RepositoryService_ObjectFormat_FullMethodName       = "/gitaly.RepositoryService/ObjectFormat"
-	RepositoryService_CreateRepository_FullMethodName   = "/gitaly.RepositoryService/CreateRepository"
-	RepositoryService_GetArchive_FullMethodName         = "/gitaly.RepositoryService/GetArchive"
-	RepositoryService_HasLocalBranches_FullMethodName   = "/gitaly.RepositoryService/HasLocalBranches"
-	RepositoryService_WriteRef_FullMethodName           = "/gitaly.RepositoryService/WriteRef"
-	RepositoryService_FindMergeBase_FullMethodName      = "/gitaly.RepositoryService/FindMergeBase"
-	RepositoryService_RemoveRepository_FullMethodName   = "/gitaly.RepositoryService/RemoveRepository"
-	RepositoryService_OptimizeRepository_FullMethodName = "/gitaly.RepositoryService/OptimizeRepository"
+	RepositoryService_RepositoryExists_FullMethodName             = "/gitaly.RepositoryService/RepositoryExists"
+	RepositoryService_RepositorySize_FullMethodName               = "/gitaly.RepositoryService/RepositorySize"
+	RepositoryService_RepositoryInfo_FullMethodName               = "/gitaly.RepositoryService/RepositoryInfo"
+	RepositoryService_ObjectFormat_FullMethodName                 = "/gitaly.RepositoryService/ObjectFormat"
+	RepositoryService_FetchRemote_FullMethodName                  = "/gitaly.RepositoryService/FetchRemote"
+	RepositoryService_CreateRepository_FullMethodName             = "/gitaly.RepositoryService/CreateRepository"
+	RepositoryService_GetArchive_FullMethodName                   = "/gitaly.RepositoryService/GetArchive"
+	RepositoryService_HasLocalBranches_FullMethodName             = "/gitaly.RepositoryService/HasLocalBranches"
+	RepositoryService_FetchSourceBranch_FullMethodName            = "/gitaly.RepositoryService/FetchSourceBranch"
+	RepositoryService_WriteRef_FullMethodName                     = "/gitaly.RepositoryService/WriteRef"
+	RepositoryService_FindMergeBase_FullMethodName                = "/gitaly.RepositoryService/FindMergeBase"
+	RepositoryService_CreateFork_FullMethodName                   = "/gitaly.RepositoryService/CreateFork"
+	RepositoryService_CreateRepositoryFromURL_FullMethodName      = "/gitaly.RepositoryService/CreateRepositoryFromURL"
+	RepositoryService_FetchBundle_FullMethodName                  = "/gitaly.RepositoryService/FetchBundle"
+	RepositoryService_CreateRepositoryFromBundle_FullMethodName   = "/gitaly.RepositoryService/CreateRepositoryFromBundle"
+	RepositoryService_CreateRepositoryFromSnapshot_FullMethodName = "/gitaly.RepositoryService/CreateRepositoryFromSnapshot"
+	RepositoryService_RemoveRepository_FullMethodName             = "/gitaly.RepositoryService/RemoveRepository"
+	RepositoryService_ReplicateRepository_FullMethodName          = "/gitaly.RepositoryService/ReplicateRepository"
+	RepositoryService_OptimizeRepository_FullMethodName           = "/gitaly.RepositoryService/OptimizeRepository"
 )
 
 // RepositoryServiceClient is the client API for RepositoryService service.
@@ -49,6 +57,9 @@ type RepositoryServiceClient interface {
 	RepositoryInfo(ctx context.Context, in *RepositoryInfoRequest, opts ...grpc.CallOption) (*RepositoryInfoResponse, error)
 	// Tells which hash function names the repository's objects.
 	ObjectFormat(ctx context.Context, in *ObjectFormatRequest, opts ...grpc.CallOption) (*ObjectFormatResponse, error)
+	// Brings branches and tags up to date with a remote repository. FailedPrecondition or Unavailable
+	// tell why not; nothing of a failed fetch stays.
+	FetchRemote(ctx context.Context, in *FetchRemoteRequest, opts ...grpc.CallOption) (*FetchRemoteResponse, error)
 	// Creates an empty repository. AlreadyExists when something is at the place. It appears whole or
 	// not at all.
 	CreateRepository(ctx context.Context, in *CreateRepositoryRequest, opts ...grpc.CallOption) (*CreateRepositoryResponse, error)
@@ -57,14 +68,31 @@ type RepositoryServiceClient interface {
 	GetArchive(ctx context.Context, in *GetArchiveRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetArchiveResponse], error)
 	// Tells whether there is any branch, that is, whether the repository has seen a push.
 	HasLocalBranches(ctx context.Context, in *HasLocalBranchesRequest, opts ...grpc.CallOption) (*HasLocalBranchesResponse, error)
+	// Copies one branch of another repository, which may live on another server, to a ref of this one.
+	// A branch that does not exist is a good answer.
+	FetchSourceBranch(ctx context.Context, in *FetchSourceBranchRequest, opts ...grpc.CallOption) (*FetchSourceBranchResponse, error)
 	// Moves a ref, or HEAD, without running the user's hooks. FailedPrecondition when the old value
 	// does not fit.
 	WriteRef(ctx context.Context, in *WriteRefRequest, opts ...grpc.CallOption) (*WriteRefResponse, error)
 	// Finds the best common ancestor of two or more revisions. Unrelated histories are a good answer
 	// without one.
 	FindMergeBase(ctx context.Context, in *FindMergeBaseRequest, opts ...grpc.CallOption) (*FindMergeBaseResponse, error)
+	// Creates a repository with the branches and tags of another, which may live on another server.
+	// AlreadyExists when something is at the place.
+	CreateFork(ctx context.Context, in *CreateForkRequest, opts ...grpc.CallOption) (*CreateForkResponse, error)
+	// Creates a repository from one that answers at a URL. It appears whole or not at all.
+	CreateRepositoryFromURL(ctx context.Context, in *CreateRepositoryFromURLRequest, opts ...grpc.CallOption) (*CreateRepositoryFromURLResponse, error)
+	// Brings refs up to date with a bundle.
+	FetchBundle(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[FetchBundleRequest, FetchBundleResponse], error)
+	// Creates a repository from a bundle. It appears whole or not at all.
+	CreateRepositoryFromBundle(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CreateRepositoryFromBundleRequest, CreateRepositoryFromBundleResponse], error)
+	// Creates a repository from a snapshot, a tar of its refs and objects, that is fetched over HTTP.
+	CreateRepositoryFromSnapshot(ctx context.Context, in *CreateRepositoryFromSnapshotRequest, opts ...grpc.CallOption) (*CreateRepositoryFromSnapshotResponse, error)
 	// Removes a repository with everything in it. NotFound when there is none.
 	RemoveRepository(ctx context.Context, in *RemoveRepositoryRequest, opts ...grpc.CallOption) (*RemoveRepositoryResponse, error)
+	// Makes a repository equal to one on another storage or server: refs, objects, HEAD and custom
+	// hooks. Created when absent. One at a time for each repository.
+	ReplicateRepository(ctx context.Context, in *ReplicateRepositoryRequest, opts ...grpc.CallOption) (*ReplicateRepositoryResponse, error)
 	// Repacks, prunes and indexes as far as the repository needs it. AlreadyExists when that is under
 	// way.
 	OptimizeRepository(ctx context.Context, in *OptimizeRepositoryRequest, opts ...grpc.CallOption) (*OptimizeRepositoryResponse, error)
@@ -118,6 +146,16 @@ func (c *repositoryServiceClient) ObjectFormat(ctx context.Context, in *ObjectFo
 	return out, nil
 }
 
+func (c *repositoryServiceClient) FetchRemote(ctx context.Context, in *FetchRemoteRequest, opts ...grpc.CallOption) (*FetchRemoteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FetchRemoteResponse)
+	err := c.cc.Invoke(ctx, RepositoryService_FetchRemote_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *repositoryServiceClient) CreateRepository(ctx context.Context, in *CreateRepositoryRequest, opts ...grpc.CallOption) (*CreateRepositoryResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateRepositoryResponse)
@@ -157,6 +195,16 @@ func (c *repositoryServiceClient) HasLocalBranches(ctx context.Context, in *HasL
 	return out, nil
 }
 
+func (c *repositoryServiceClient) FetchSourceBranch(ctx context.Context, in *FetchSourceBranchRequest, opts ...grpc.CallOption) (*FetchSourceBranchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FetchSourceBranchResponse)
+	err := c.cc.Invoke(ctx, RepositoryService_FetchSourceBranch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *repositoryServiceClient) WriteRef(ctx context.Context, in *WriteRefRequest, opts ...grpc.CallOption) (*WriteRefResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(WriteRefResponse)
@@ -177,10 +225,76 @@ func (c *repositoryServiceClient) FindMergeBase(ctx context.Context, in *FindMer
 	return out, nil
 }
 
+func (c *repositoryServiceClient) CreateFork(ctx context.Context, in *CreateForkRequest, opts ...grpc.CallOption) (*CreateForkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateForkResponse)
+	err := c.cc.Invoke(ctx, RepositoryService_CreateFork_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *repositoryServiceClient) CreateRepositoryFromURL(ctx context.Context, in *CreateRepositoryFromURLRequest, opts ...grpc.CallOption) (*CreateRepositoryFromURLResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateRepositoryFromURLResponse)
+	err := c.cc.Invoke(ctx, RepositoryService_CreateRepositoryFromURL_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *repositoryServiceClient) FetchBundle(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[FetchBundleRequest, FetchBundleResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[1], RepositoryService_FetchBundle_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[FetchBundleRequest, FetchBundleResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_FetchBundleClient = grpc.ClientStreamingClient[FetchBundleRequest, FetchBundleResponse]
+
+func (c *repositoryServiceClient) CreateRepositoryFromBundle(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CreateRepositoryFromBundleRequest, CreateRepositoryFromBundleResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[2], RepositoryService_CreateRepositoryFromBundle_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CreateRepositoryFromBundleRequest, CreateRepositoryFromBundleResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_CreateRepositoryFromBundleClient = grpc.ClientStreamingClient[CreateRepositoryFromBundleRequest, CreateRepositoryFromBundleResponse]
+
+func (c *repositoryServiceClient) CreateRepositoryFromSnapshot(ctx context.Context, in *CreateRepositoryFromSnapshotRequest, opts ...grpc.CallOption) (*CreateRepositoryFromSnapshotResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateRepositoryFromSnapshotResponse)
+	err := c.cc.Invoke(ctx, RepositoryService_CreateRepositoryFromSnapshot_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *repositoryServiceClient) RemoveRepository(ctx context.Context, in *RemoveRepositoryRequest, opts ...grpc.CallOption) (*RemoveRepositoryResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RemoveRepositoryResponse)
 	err := c.cc.Invoke(ctx, RepositoryService_RemoveRepository_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *repositoryServiceClient) ReplicateRepository(ctx context.Context, in *ReplicateRepositoryRequest, opts ...grpc.CallOption) (*ReplicateRepositoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReplicateRepositoryResponse)
+	err := c.cc.Invoke(ctx, RepositoryService_ReplicateRepository_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -212,6 +326,9 @@ type RepositoryServiceServer interface {
 	RepositoryInfo(context.Context, *RepositoryInfoRequest) (*RepositoryInfoResponse, error)
 	// Tells which hash function names the repository's objects.
 	ObjectFormat(context.Context, *ObjectFormatRequest) (*ObjectFormatResponse, error)
+	// Brings branches and tags up to date with a remote repository. FailedPrecondition or Unavailable
+	// tell why not; nothing of a failed fetch stays.
+	FetchRemote(context.Context, *FetchRemoteRequest) (*FetchRemoteResponse, error)
 	// Creates an empty repository. AlreadyExists when something is at the place. It appears whole or
 	// not at all.
 	CreateRepository(context.Context, *CreateRepositoryRequest) (*CreateRepositoryResponse, error)
@@ -220,14 +337,31 @@ type RepositoryServiceServer interface {
 	GetArchive(*GetArchiveRequest, grpc.ServerStreamingServer[GetArchiveResponse]) error
 	// Tells whether there is any branch, that is, whether the repository has seen a push.
 	HasLocalBranches(context.Context, *HasLocalBranchesRequest) (*HasLocalBranchesResponse, error)
+	// Copies one branch of another repository, which may live on another server, to a ref of this one.
+	// A branch that does not exist is a good answer.
+	FetchSourceBranch(context.Context, *FetchSourceBranchRequest) (*FetchSourceBranchResponse, error)
 	// Moves a ref, or HEAD, without running the user's hooks. FailedPrecondition when the old value
 	// does not fit.
 	WriteRef(context.Context, *WriteRefRequest) (*WriteRefResponse, error)
 	// Finds the best common ancestor of two or more revisions. Unrelated histories are a good answer
 	// without one.
 	FindMergeBase(context.Context, *FindMergeBaseRequest) (*FindMergeBaseResponse, error)
+	// Creates a repository with the branches and tags of another, which may live on another server.
+	// AlreadyExists when something is at the place.
+	CreateFork(context.Context, *CreateForkRequest) (*CreateForkResponse, error)
+	// Creates a repository from one that answers at a URL. It appears whole or not at all.
+	CreateRepositoryFromURL(context.Context, *CreateRepositoryFromURLRequest) (*CreateRepositoryFromURLResponse, error)
+	// Brings refs up to date with a bundle.
+	FetchBundle(grpc.ClientStreamingServer[FetchBundleRequest, FetchBundleResponse]) error
+	// Creates a repository from a bundle. It appears whole or not at all.
+	CreateRepositoryFromBundle(grpc.ClientStreamingServer[CreateRepositoryFromBundleRequest, CreateRepositoryFromBundleResponse]) error
+	// Creates a repository from a snapshot, a tar of its refs and objects, that is fetched over HTTP.
+	CreateRepositoryFromSnapshot(context.Context, *CreateRepositoryFromSnapshotRequest) (*CreateRepositoryFromSnapshotResponse, error)
 	// Removes a repository with everything in it. NotFound when there is none.
 	RemoveRepository(context.Context, *RemoveRepositoryRequest) (*RemoveRepositoryResponse, error)
+	// Makes a repository equal to one on another storage or server: refs, objects, HEAD and custom
+	// hooks. Created when absent. One at a time for each repository.
+	ReplicateRepository(context.Context, *ReplicateRepositoryRequest) (*ReplicateRepositoryResponse, error)
 	// Repacks, prunes and indexes as far as the repository needs it. AlreadyExists when that is under
 	// way.
 	OptimizeRepository(context.Context, *OptimizeRepositoryRequest) (*OptimizeRepositoryResponse, error)
@@ -253,6 +387,9 @@ func (UnimplementedRepositoryServiceServer) RepositoryInfo(context.Context, *Rep
 func (UnimplementedRepositoryServiceServer) ObjectFormat(context.Context, *ObjectFormatRequest) (*ObjectFormatResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ObjectFormat not implemented")
 }
+func (UnimplementedRepositoryServiceServer) FetchRemote(context.Context, *FetchRemoteRequest) (*FetchRemoteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FetchRemote not implemented")
+}
 func (UnimplementedRepositoryServiceServer) CreateRepository(context.Context, *CreateRepositoryRequest) (*CreateRepositoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateRepository not implemented")
 }
@@ -262,14 +399,35 @@ func (UnimplementedRepositoryServiceServer) GetArchive(*GetArchiveRequest, grpc.
 func (UnimplementedRepositoryServiceServer) HasLocalBranches(context.Context, *HasLocalBranchesRequest) (*HasLocalBranchesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method HasLocalBranches not implemented")
 }
+func (UnimplementedRepositoryServiceServer) FetchSourceBranch(context.Context, *FetchSourceBranchRequest) (*FetchSourceBranchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FetchSourceBranch not implemented")
+}
 func (UnimplementedRepositoryServiceServer) WriteRef(context.Context, *WriteRefRequest) (*WriteRefResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method WriteRef not implemented")
 }
 func (UnimplementedRepositoryServiceServer) FindMergeBase(context.Context, *FindMergeBaseRequest) (*FindMergeBaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method FindMergeBase not implemented")
 }
+func (UnimplementedRepositoryServiceServer) CreateFork(context.Context, *CreateForkRequest) (*CreateForkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateFork not implemented")
+}
+func (UnimplementedRepositoryServiceServer) CreateRepositoryFromURL(context.Context, *CreateRepositoryFromURLRequest) (*CreateRepositoryFromURLResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateRepositoryFromURL not implemented")
+}
+func (UnimplementedRepositoryServiceServer) FetchBundle(grpc.ClientStreamingServer[FetchBundleRequest, FetchBundleResponse]) error {
+	return status.Error(codes.Unimplemented, "method FetchBundle not implemented")
+}
+func (UnimplementedRepositoryServiceServer) CreateRepositoryFromBundle(grpc.ClientStreamingServer[CreateRepositoryFromBundleRequest, CreateRepositoryFromBundleResponse]) error {
+	return status.Error(codes.Unimplemented, "method CreateRepositoryFromBundle not implemented")
+}
+func (UnimplementedRepositoryServiceServer) CreateRepositoryFromSnapshot(context.Context, *CreateRepositoryFromSnapshotRequest) (*CreateRepositoryFromSnapshotResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateRepositoryFromSnapshot not implemented")
+}
 func (UnimplementedRepositoryServiceServer) RemoveRepository(context.Context, *RemoveRepositoryRequest) (*RemoveRepositoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveRepository not implemented")
+}
+func (UnimplementedRepositoryServiceServer) ReplicateRepository(context.Context, *ReplicateRepositoryRequest) (*ReplicateRepositoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReplicateRepository not implemented")
 }
 func (UnimplementedRepositoryServiceServer) OptimizeRepository(context.Context, *OptimizeRepositoryRequest) (*OptimizeRepositoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method OptimizeRepository not implemented")
@@ -367,6 +525,24 @@ func _RepositoryService_ObjectFormat_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RepositoryService_FetchRemote_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FetchRemoteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RepositoryServiceServer).FetchRemote(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RepositoryService_FetchRemote_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RepositoryServiceServer).FetchRemote(ctx, req.(*FetchRemoteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RepositoryService_CreateRepository_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateRepositoryRequest)
 	if err := dec(in); err != nil {
@@ -414,6 +590,24 @@ func _RepositoryService_HasLocalBranches_Handler(srv interface{}, ctx context.Co
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RepositoryService_FetchSourceBranch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FetchSourceBranchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RepositoryServiceServer).FetchSourceBranch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RepositoryService_FetchSourceBranch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RepositoryServiceServer).FetchSourceBranch(ctx, req.(*FetchSourceBranchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RepositoryService_WriteRef_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(WriteRefRequest)
 	if err := dec(in); err != nil {
@@ -450,6 +644,74 @@ func _RepositoryService_FindMergeBase_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RepositoryService_CreateFork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateForkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RepositoryServiceServer).CreateFork(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RepositoryService_CreateFork_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RepositoryServiceServer).CreateFork(ctx, req.(*CreateForkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RepositoryService_CreateRepositoryFromURL_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateRepositoryFromURLRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RepositoryServiceServer).CreateRepositoryFromURL(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RepositoryService_CreateRepositoryFromURL_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RepositoryServiceServer).CreateRepositoryFromURL(ctx, req.(*CreateRepositoryFromURLRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RepositoryService_FetchBundle_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(RepositoryServiceServer).FetchBundle(&grpc.GenericServerStream[FetchBundleRequest, FetchBundleResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_FetchBundleServer = grpc.ClientStreamingServer[FetchBundleRequest, FetchBundleResponse]
+
+func _RepositoryService_CreateRepositoryFromBundle_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(RepositoryServiceServer).CreateRepositoryFromBundle(&grpc.GenericServerStream[CreateRepositoryFromBundleRequest, CreateRepositoryFromBundleResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_CreateRepositoryFromBundleServer = grpc.ClientStreamingServer[CreateRepositoryFromBundleRequest, CreateRepositoryFromBundleResponse]
+
+func _RepositoryService_CreateRepositoryFromSnapshot_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateRepositoryFromSnapshotRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RepositoryServiceServer).CreateRepositoryFromSnapshot(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RepositoryService_CreateRepositoryFromSnapshot_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RepositoryServiceServer).CreateRepositoryFromSnapshot(ctx, req.(*CreateRepositoryFromSnapshotRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RepositoryService_RemoveRepository_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RemoveRepositoryRequest)
 	if err := dec(in); err != nil {
@@ -464,6 +726,24 @@ func _RepositoryService_RemoveRepository_Handler(srv interface{}, ctx context.Co
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RepositoryServiceServer).RemoveRepository(ctx, req.(*RemoveRepositoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RepositoryService_ReplicateRepository_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReplicateRepositoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RepositoryServiceServer).ReplicateRepository(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RepositoryService_ReplicateRepository_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RepositoryServiceServer).ReplicateRepository(ctx, req.(*ReplicateRepositoryRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -510,12 +790,20 @@ var RepositoryService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _RepositoryService_ObjectFormat_Handler,
 		},
 		{
+			MethodName: "FetchRemote",
+			Handler:    _RepositoryService_FetchRemote_Handler,
+		},
+		{
 			MethodName: "CreateRepository",
 			Handler:    _RepositoryService_CreateRepository_Handler,
 		},
 		{
 			MethodName: "HasLocalBranches",
 			Handler:    _RepositoryService_HasLocalBranches_Handler,
+		},
+		{
+			MethodName: "FetchSourceBranch",
+			Handler:    _RepositoryService_FetchSourceBranch_Handler,
 		},
 		{
 			MethodName: "WriteRef",
@@ -526,8 +814,24 @@ var RepositoryService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _RepositoryService_FindMergeBase_Handler,
 		},
 		{
+			MethodName: "CreateFork",
+			Handler:    _RepositoryService_CreateFork_Handler,
+		},
+		{
+			MethodName: "CreateRepositoryFromURL",
+			Handler:    _RepositoryService_CreateRepositoryFromURL_Handler,
+		},
+		{
+			MethodName: "CreateRepositoryFromSnapshot",
+			Handler:    _RepositoryService_CreateRepositoryFromSnapshot_Handler,
+		},
+		{
 			MethodName: "RemoveRepository",
 			Handler:    _RepositoryService_RemoveRepository_Handler,
+		},
+		{
+			MethodName: "ReplicateRepository",
+			Handler:    _RepositoryService_ReplicateRepository_Handler,
 		},
 		{
 			MethodName: "OptimizeRepository",
@@ -539,6 +843,16 @@ var RepositoryService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "GetArchive",
 			Handler:       _RepositoryService_GetArchive_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "FetchBundle",
+			Handler:       _RepositoryService_FetchBundle_Handler,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "CreateRepositoryFromBundle",
+			Handler:       _RepositoryService_CreateRepositoryFromBundle_Handler,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "gitaly/repository.proto",
