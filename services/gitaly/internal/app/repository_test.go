@@ -97,36 +97,6 @@ func TestRepositoryService_WriteRef(t *testing.T) {
 	}
 }
 
-// TestRepositoryOfRequest has the table of wire/gitaly.md §5.1, over the wire.
-func TestRepositoryOfRequest(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.create(t, "good.git")
-	for _, tc := range []struct {
-		repo *gitalypb.Repository
-		code codes.Code
-		text string
-	}{
-		{nil, codes.InvalidArgument, "repository not set"},
-		{&gitalypb.Repository{}, codes.InvalidArgument, "repository not set"},
-		{&gitalypb.Repository{StorageName: "default"}, codes.InvalidArgument, "repository path not set"},
-		{&gitalypb.Repository{RelativePath: "good.git"}, codes.InvalidArgument, "storage name not set"},
-		{&gitalypb.Repository{StorageName: "x", RelativePath: "good.git"}, codes.InvalidArgument, "storage name not found"},
-		{repository("../good.git"), codes.InvalidArgument, "relative path escapes root directory"},
-		{repository("none.git"), codes.NotFound, "repository not found"},
-		{repository("good.git/refs"), codes.FailedPrecondition, `repository not valid: "objects" does not exist`},
-	} {
-		_, err := gitalypb.NewRefServiceClient(b.conn).RefExists(t.Context(), &gitalypb.RefExistsRequest{Repository: tc.repo, Ref: []byte("refs/heads/x")})
-		if status.Code(err) != tc.code || status.Convert(err).Message() != tc.text {
-			t.Errorf("%v: %v, want %v %q", tc.repo, err, tc.code, tc.text)
-		}
-		err = gitalyclient.SSHUploadPack(t.Context(), b.conn, &gitalypb.SSHUploadPackWithSidechannelRequest{Repository: tc.repo}, strings.NewReader("0000"), io.Discard, io.Discard)
-		if status.Code(err) != tc.code {
-			t.Errorf("%v: SSHUploadPack: %v, want %v", tc.repo, err, tc.code)
-		}
-	}
-}
-
 func TestTransport_badRequests(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

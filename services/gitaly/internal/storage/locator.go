@@ -47,6 +47,9 @@ func (l *Locator) Locate(msg *gitalypb.Repository) (*Repo, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.present(); err != nil {
+		return nil, err
+	}
 	clean, err := localPath(rel)
 	if err != nil {
 		return nil, err
@@ -104,9 +107,6 @@ func (r *Repo) Exists() (bool, error) {
 
 // validate looks at the directory and what makes it a repository.
 func (r *Repo) validate() error {
-	if _, err := r.Storage.root.Lstat("."); err != nil {
-		return errs.Wrap(errs.NotFound, "storage does not exist", err)
-	}
 	part := ""
 	for elem := range strings.SplitSeq(r.RelativePath, "/") {
 		part = filepath.Join(part, elem)

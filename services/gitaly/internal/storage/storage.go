@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"gitsplit/kit/errs"
 )
 
 // Names of our own inside a storage (wire/gitaly.md §16).
@@ -30,6 +32,7 @@ type Storage struct {
 	FilesystemID string // from the marker file
 	root         *os.Root
 	lock         *os.File
+	dir          fs.FileInfo // of Path when it was opened
 }
 
 // Open takes hold of the storage at path: the directory must exist and carry our
@@ -50,6 +53,9 @@ func Open(name, path string) (_ *Storage, err error) {
 		}
 	}()
 	if s.root, err = os.OpenRoot(real); err != nil {
+		return nil, fmt.Errorf("storage %q: %w", name, err)
+	}
+	if s.dir, err = s.root.Stat("."); err != nil {
 		return nil, fmt.Errorf("storage %q: %w", name, err)
 	}
 	if s.FilesystemID, err = s.marker(); err != nil {
@@ -93,14 +99,25 @@ func (s *Storage) emptyTmp() error {
 
 // Close lets go of the storage.
 func (s *Storage) Close() error {
-	var errs []error
+	var faults []error
 	if s.lock != nil { // unlock first: a child between fork and exec has the file open too
-		errs = append(errs, unix.Flock(int(s.lock.Fd()), unix.LOCK_UN), s.lock.Close()) //nolint:gosec // a descriptor is small
+		faults = append(faults, unix.Flock(int(s.lock.Fd()), unix.LOCK_UN), s.lock.Close()) //nolint:gosec // a descriptor is small
 	}
 	if s.root != nil {
-		errs = append(errs, s.root.Close())
+		faults = append(faults, s.root.Close())
 	}
-	return errors.Join(errs...)
+	return errors.Join(faults...)
+}
+
+// present is an error when the directory that was opened is no longer at Path: git
+// finds repositories by name, and where a disk is no longer mounted there is an empty
+// directory in its place.
+func (s *Storage) present() error {
+	info, err := os.Stat(s.Path)
+	if err != nil || !os.SameFile(info, s.dir) {
+		return errs.Wrap(errs.NotFound, "storage does not exist", err)
+	}
+	return nil
 }
 
 // Writable reports whether a file can be written, made durable and removed.

@@ -143,6 +143,27 @@ func TestLocator_Find(t *testing.T) {
 	}
 }
 
+// TestLocator_storageGone: a disk that is no longer mounted leaves its empty mount
+// point, in which nothing may be made.
+func TestLocator_storageGone(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "disk")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	locator := storage.NewLocator(open(t, dir))
+	if err := os.Rename(dir, dir+".away"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := locator.Locate(msg("a.git"))
+	wantErr(t, err, errs.NotFound, "storage does not exist")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err = locator.Locate(msg("a.git"))
+	wantErr(t, err, errs.NotFound, "storage does not exist")
+}
+
 func TestLocator_Find_quarantine(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
