@@ -74,7 +74,7 @@ func (x RepositoryInfoResponse_ReferencesInfo_ReferenceBackend) Number() protore
 
 // Deprecated: Use RepositoryInfoResponse_ReferencesInfo_ReferenceBackend.Descriptor instead.
 func (RepositoryInfoResponse_ReferencesInfo_ReferenceBackend) EnumDescriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{5, 5, 0}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{7, 5, 0}
 }
 
 // Kind of archive file.
@@ -131,7 +131,76 @@ func (x GetArchiveRequest_Format) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GetArchiveRequest_Format.Descriptor instead.
 func (GetArchiveRequest_Format) EnumDescriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{10, 0}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{12, 0}
+}
+
+// What happened to it.
+type GetRawChangesResponse_RawChange_Operation int32
+
+const (
+	// git gave a letter that is not known.
+	GetRawChangesResponse_RawChange_UNKNOWN GetRawChangesResponse_RawChange_Operation = 0
+	// It is new.
+	GetRawChangesResponse_RawChange_ADDED GetRawChangesResponse_RawChange_Operation = 1
+	// It is new, with the content of another.
+	GetRawChangesResponse_RawChange_COPIED GetRawChangesResponse_RawChange_Operation = 2
+	// It is gone.
+	GetRawChangesResponse_RawChange_DELETED GetRawChangesResponse_RawChange_Operation = 3
+	// Its content or its mode changed.
+	GetRawChangesResponse_RawChange_MODIFIED GetRawChangesResponse_RawChange_Operation = 4
+	// It has another name.
+	GetRawChangesResponse_RawChange_RENAMED GetRawChangesResponse_RawChange_Operation = 5
+	// It became another kind of thing, such as a symbolic link.
+	GetRawChangesResponse_RawChange_TYPE_CHANGED GetRawChangesResponse_RawChange_Operation = 6
+)
+
+// Enum value maps for GetRawChangesResponse_RawChange_Operation.
+var (
+	GetRawChangesResponse_RawChange_Operation_name = map[int32]string{
+		0: "UNKNOWN",
+		1: "ADDED",
+		2: "COPIED",
+		3: "DELETED",
+		4: "MODIFIED",
+		5: "RENAMED",
+		6: "TYPE_CHANGED",
+	}
+	GetRawChangesResponse_RawChange_Operation_value = map[string]int32{
+		"UNKNOWN":      0,
+		"ADDED":        1,
+		"COPIED":       2,
+		"DELETED":      3,
+		"MODIFIED":     4,
+		"RENAMED":      5,
+		"TYPE_CHANGED": 6,
+	}
+)
+
+func (x GetRawChangesResponse_RawChange_Operation) Enum() *GetRawChangesResponse_RawChange_Operation {
+	p := new(GetRawChangesResponse_RawChange_Operation)
+	*p = x
+	return p
+}
+
+func (x GetRawChangesResponse_RawChange_Operation) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (GetRawChangesResponse_RawChange_Operation) Descriptor() protoreflect.EnumDescriptor {
+	return file_gitaly_repository_proto_enumTypes[2].Descriptor()
+}
+
+func (GetRawChangesResponse_RawChange_Operation) Type() protoreflect.EnumType {
+	return &file_gitaly_repository_proto_enumTypes[2]
+}
+
+func (x GetRawChangesResponse_RawChange_Operation) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use GetRawChangesResponse_RawChange_Operation.Descriptor instead.
+func (GetRawChangesResponse_RawChange_Operation) EnumDescriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{35, 0, 0}
 }
 
 // How much to do.
@@ -179,11 +248,11 @@ func (x OptimizeRepositoryRequest_Strategy) String() string {
 }
 
 func (OptimizeRepositoryRequest_Strategy) Descriptor() protoreflect.EnumDescriptor {
-	return file_gitaly_repository_proto_enumTypes[2].Descriptor()
+	return file_gitaly_repository_proto_enumTypes[3].Descriptor()
 }
 
 func (OptimizeRepositoryRequest_Strategy) Type() protoreflect.EnumType {
-	return &file_gitaly_repository_proto_enumTypes[2]
+	return &file_gitaly_repository_proto_enumTypes[3]
 }
 
 func (x OptimizeRepositoryRequest_Strategy) Number() protoreflect.EnumNumber {
@@ -192,7 +261,7 @@ func (x OptimizeRepositoryRequest_Strategy) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OptimizeRepositoryRequest_Strategy.Descriptor instead.
 func (OptimizeRepositoryRequest_Strategy) EnumDescriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{20, 0}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{48, 0}
 }
 
 // Names a place.
@@ -379,6 +448,108 @@ func (x *RepositorySizeResponse) GetSize() int64 {
 	return 0
 }
 
+// A piece of the list of revisions.
+type ObjectsSizeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read; in the first message.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Revisions as git rev-list takes them, with ^, --not, --all, --branches, --tags and --glob=. At
+	// least one in the first message.
+	Revisions     [][]byte `protobuf:"bytes,2,rep,name=revisions,proto3" json:"revisions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObjectsSizeRequest) Reset() {
+	*x = ObjectsSizeRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObjectsSizeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObjectsSizeRequest) ProtoMessage() {}
+
+func (x *ObjectsSizeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObjectsSizeRequest.ProtoReflect.Descriptor instead.
+func (*ObjectsSizeRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ObjectsSizeRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *ObjectsSizeRequest) GetRevisions() [][]byte {
+	if x != nil {
+		return x.Revisions
+	}
+	return nil
+}
+
+// The sum.
+type ObjectsSizeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes on disk, compressed as they are.
+	Size          uint64 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObjectsSizeResponse) Reset() {
+	*x = ObjectsSizeResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObjectsSizeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObjectsSizeResponse) ProtoMessage() {}
+
+func (x *ObjectsSizeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObjectsSizeResponse.ProtoReflect.Descriptor instead.
+func (*ObjectsSizeResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ObjectsSizeResponse) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 // Names a repository.
 type RepositoryInfoRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -390,7 +561,7 @@ type RepositoryInfoRequest struct {
 
 func (x *RepositoryInfoRequest) Reset() {
 	*x = RepositoryInfoRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[4]
+	mi := &file_gitaly_repository_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -402,7 +573,7 @@ func (x *RepositoryInfoRequest) String() string {
 func (*RepositoryInfoRequest) ProtoMessage() {}
 
 func (x *RepositoryInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[4]
+	mi := &file_gitaly_repository_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -415,7 +586,7 @@ func (x *RepositoryInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepositoryInfoRequest.ProtoReflect.Descriptor instead.
 func (*RepositoryInfoRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{4}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RepositoryInfoRequest) GetRepository() *Repository {
@@ -454,7 +625,7 @@ type RepositoryInfoResponse struct {
 
 func (x *RepositoryInfoResponse) Reset() {
 	*x = RepositoryInfoResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[5]
+	mi := &file_gitaly_repository_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -466,7 +637,7 @@ func (x *RepositoryInfoResponse) String() string {
 func (*RepositoryInfoResponse) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[5]
+	mi := &file_gitaly_repository_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -479,7 +650,7 @@ func (x *RepositoryInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepositoryInfoResponse.ProtoReflect.Descriptor instead.
 func (*RepositoryInfoResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{5}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RepositoryInfoResponse) GetSize() uint64 {
@@ -563,7 +734,7 @@ type ObjectFormatRequest struct {
 
 func (x *ObjectFormatRequest) Reset() {
 	*x = ObjectFormatRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[6]
+	mi := &file_gitaly_repository_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -575,7 +746,7 @@ func (x *ObjectFormatRequest) String() string {
 func (*ObjectFormatRequest) ProtoMessage() {}
 
 func (x *ObjectFormatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[6]
+	mi := &file_gitaly_repository_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -588,7 +759,7 @@ func (x *ObjectFormatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectFormatRequest.ProtoReflect.Descriptor instead.
 func (*ObjectFormatRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{6}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ObjectFormatRequest) GetRepository() *Repository {
@@ -609,7 +780,7 @@ type ObjectFormatResponse struct {
 
 func (x *ObjectFormatResponse) Reset() {
 	*x = ObjectFormatResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[7]
+	mi := &file_gitaly_repository_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +792,7 @@ func (x *ObjectFormatResponse) String() string {
 func (*ObjectFormatResponse) ProtoMessage() {}
 
 func (x *ObjectFormatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[7]
+	mi := &file_gitaly_repository_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +805,7 @@ func (x *ObjectFormatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectFormatResponse.ProtoReflect.Descriptor instead.
 func (*ObjectFormatResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{7}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ObjectFormatResponse) GetFormat() ObjectFormat {
@@ -659,7 +830,7 @@ type CreateRepositoryRequest struct {
 
 func (x *CreateRepositoryRequest) Reset() {
 	*x = CreateRepositoryRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[8]
+	mi := &file_gitaly_repository_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +842,7 @@ func (x *CreateRepositoryRequest) String() string {
 func (*CreateRepositoryRequest) ProtoMessage() {}
 
 func (x *CreateRepositoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[8]
+	mi := &file_gitaly_repository_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +855,7 @@ func (x *CreateRepositoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRepositoryRequest.ProtoReflect.Descriptor instead.
 func (*CreateRepositoryRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{8}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CreateRepositoryRequest) GetRepository() *Repository {
@@ -717,7 +888,7 @@ type CreateRepositoryResponse struct {
 
 func (x *CreateRepositoryResponse) Reset() {
 	*x = CreateRepositoryResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[9]
+	mi := &file_gitaly_repository_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -729,7 +900,7 @@ func (x *CreateRepositoryResponse) String() string {
 func (*CreateRepositoryResponse) ProtoMessage() {}
 
 func (x *CreateRepositoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[9]
+	mi := &file_gitaly_repository_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -742,7 +913,7 @@ func (x *CreateRepositoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRepositoryResponse.ProtoReflect.Descriptor instead.
 func (*CreateRepositoryResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{9}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{11}
 }
 
 // Selects what goes into an archive and how.
@@ -770,7 +941,7 @@ type GetArchiveRequest struct {
 
 func (x *GetArchiveRequest) Reset() {
 	*x = GetArchiveRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[10]
+	mi := &file_gitaly_repository_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -782,7 +953,7 @@ func (x *GetArchiveRequest) String() string {
 func (*GetArchiveRequest) ProtoMessage() {}
 
 func (x *GetArchiveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[10]
+	mi := &file_gitaly_repository_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -795,7 +966,7 @@ func (x *GetArchiveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetArchiveRequest.ProtoReflect.Descriptor instead.
 func (*GetArchiveRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{10}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetArchiveRequest) GetRepository() *Repository {
@@ -865,7 +1036,7 @@ type GetArchiveResponse struct {
 
 func (x *GetArchiveResponse) Reset() {
 	*x = GetArchiveResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[11]
+	mi := &file_gitaly_repository_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +1048,7 @@ func (x *GetArchiveResponse) String() string {
 func (*GetArchiveResponse) ProtoMessage() {}
 
 func (x *GetArchiveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[11]
+	mi := &file_gitaly_repository_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +1061,7 @@ func (x *GetArchiveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetArchiveResponse.ProtoReflect.Descriptor instead.
 func (*GetArchiveResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{11}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetArchiveResponse) GetData() []byte {
@@ -911,7 +1082,7 @@ type HasLocalBranchesRequest struct {
 
 func (x *HasLocalBranchesRequest) Reset() {
 	*x = HasLocalBranchesRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[12]
+	mi := &file_gitaly_repository_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -923,7 +1094,7 @@ func (x *HasLocalBranchesRequest) String() string {
 func (*HasLocalBranchesRequest) ProtoMessage() {}
 
 func (x *HasLocalBranchesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[12]
+	mi := &file_gitaly_repository_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -936,7 +1107,7 @@ func (x *HasLocalBranchesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HasLocalBranchesRequest.ProtoReflect.Descriptor instead.
 func (*HasLocalBranchesRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{12}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HasLocalBranchesRequest) GetRepository() *Repository {
@@ -957,7 +1128,7 @@ type HasLocalBranchesResponse struct {
 
 func (x *HasLocalBranchesResponse) Reset() {
 	*x = HasLocalBranchesResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[13]
+	mi := &file_gitaly_repository_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1140,7 @@ func (x *HasLocalBranchesResponse) String() string {
 func (*HasLocalBranchesResponse) ProtoMessage() {}
 
 func (x *HasLocalBranchesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[13]
+	mi := &file_gitaly_repository_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1153,7 @@ func (x *HasLocalBranchesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HasLocalBranchesResponse.ProtoReflect.Descriptor instead.
 func (*HasLocalBranchesResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{13}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HasLocalBranchesResponse) GetValue() bool {
@@ -990,6 +1161,107 @@ func (x *HasLocalBranchesResponse) GetValue() bool {
 		return x.Value
 	}
 	return false
+}
+
+// Names a repository.
+type FsckRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to check.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Leave out what it borrows from other repositories.
+	RepoOnly      bool `protobuf:"varint,2,opt,name=repo_only,json=repoOnly,proto3" json:"repo_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FsckRequest) Reset() {
+	*x = FsckRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FsckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FsckRequest) ProtoMessage() {}
+
+func (x *FsckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FsckRequest.ProtoReflect.Descriptor instead.
+func (*FsckRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *FsckRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *FsckRequest) GetRepoOnly() bool {
+	if x != nil {
+		return x.RepoOnly
+	}
+	return false
+}
+
+// The findings.
+type FsckResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What git fsck had to say; empty when all is well.
+	Error         []byte `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FsckResponse) Reset() {
+	*x = FsckResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FsckResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FsckResponse) ProtoMessage() {}
+
+func (x *FsckResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FsckResponse.ProtoReflect.Descriptor instead.
+func (*FsckResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *FsckResponse) GetError() []byte {
+	if x != nil {
+		return x.Error
+	}
+	return nil
 }
 
 // One ref to move.
@@ -1009,7 +1281,7 @@ type WriteRefRequest struct {
 
 func (x *WriteRefRequest) Reset() {
 	*x = WriteRefRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[14]
+	mi := &file_gitaly_repository_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1021,7 +1293,7 @@ func (x *WriteRefRequest) String() string {
 func (*WriteRefRequest) ProtoMessage() {}
 
 func (x *WriteRefRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[14]
+	mi := &file_gitaly_repository_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1034,7 +1306,7 @@ func (x *WriteRefRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRefRequest.ProtoReflect.Descriptor instead.
 func (*WriteRefRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{14}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WriteRefRequest) GetRepository() *Repository {
@@ -1074,7 +1346,7 @@ type WriteRefResponse struct {
 
 func (x *WriteRefResponse) Reset() {
 	*x = WriteRefResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[15]
+	mi := &file_gitaly_repository_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1086,7 +1358,7 @@ func (x *WriteRefResponse) String() string {
 func (*WriteRefResponse) ProtoMessage() {}
 
 func (x *WriteRefResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[15]
+	mi := &file_gitaly_repository_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1099,7 +1371,7 @@ func (x *WriteRefResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRefResponse.ProtoReflect.Descriptor instead.
 func (*WriteRefResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{15}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{19}
 }
 
 // Names revisions.
@@ -1115,7 +1387,7 @@ type FindMergeBaseRequest struct {
 
 func (x *FindMergeBaseRequest) Reset() {
 	*x = FindMergeBaseRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[16]
+	mi := &file_gitaly_repository_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1127,7 +1399,7 @@ func (x *FindMergeBaseRequest) String() string {
 func (*FindMergeBaseRequest) ProtoMessage() {}
 
 func (x *FindMergeBaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[16]
+	mi := &file_gitaly_repository_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1140,7 +1412,7 @@ func (x *FindMergeBaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindMergeBaseRequest.ProtoReflect.Descriptor instead.
 func (*FindMergeBaseRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{16}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FindMergeBaseRequest) GetRepository() *Repository {
@@ -1168,7 +1440,7 @@ type FindMergeBaseResponse struct {
 
 func (x *FindMergeBaseResponse) Reset() {
 	*x = FindMergeBaseResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[17]
+	mi := &file_gitaly_repository_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1452,7 @@ func (x *FindMergeBaseResponse) String() string {
 func (*FindMergeBaseResponse) ProtoMessage() {}
 
 func (x *FindMergeBaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[17]
+	mi := &file_gitaly_repository_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1465,7 @@ func (x *FindMergeBaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindMergeBaseResponse.ProtoReflect.Descriptor instead.
 func (*FindMergeBaseResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{17}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FindMergeBaseResponse) GetBase() string {
@@ -1201,6 +1473,1246 @@ func (x *FindMergeBaseResponse) GetBase() string {
 		return x.Base
 	}
 	return ""
+}
+
+// Names a repository.
+type CreateBundleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository    *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateBundleRequest) Reset() {
+	*x = CreateBundleRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateBundleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateBundleRequest) ProtoMessage() {}
+
+func (x *CreateBundleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateBundleRequest.ProtoReflect.Descriptor instead.
+func (*CreateBundleRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *CreateBundleRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+// A piece of the bundle.
+type CreateBundleResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Next bytes of it.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateBundleResponse) Reset() {
+	*x = CreateBundleResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateBundleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateBundleResponse) ProtoMessage() {}
+
+func (x *CreateBundleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateBundleResponse.ProtoReflect.Descriptor instead.
+func (*CreateBundleResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *CreateBundleResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// A piece of the list of refs.
+type CreateBundleFromRefListRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read; in the first message.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Full names, ^-names that the receiver has already, --all, --branches, --tags, --glob=.
+	Patterns      [][]byte `protobuf:"bytes,2,rep,name=patterns,proto3" json:"patterns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateBundleFromRefListRequest) Reset() {
+	*x = CreateBundleFromRefListRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateBundleFromRefListRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateBundleFromRefListRequest) ProtoMessage() {}
+
+func (x *CreateBundleFromRefListRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateBundleFromRefListRequest.ProtoReflect.Descriptor instead.
+func (*CreateBundleFromRefListRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *CreateBundleFromRefListRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *CreateBundleFromRefListRequest) GetPatterns() [][]byte {
+	if x != nil {
+		return x.Patterns
+	}
+	return nil
+}
+
+// A piece of the bundle.
+type CreateBundleFromRefListResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Next bytes of it.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateBundleFromRefListResponse) Reset() {
+	*x = CreateBundleFromRefListResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateBundleFromRefListResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateBundleFromRefListResponse) ProtoMessage() {}
+
+func (x *CreateBundleFromRefListResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateBundleFromRefListResponse.ProtoReflect.Descriptor instead.
+func (*CreateBundleFromRefListResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *CreateBundleFromRefListResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// Names a repository.
+type GetConfigRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository    *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetConfigRequest) Reset() {
+	*x = GetConfigRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetConfigRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetConfigRequest) ProtoMessage() {}
+
+func (x *GetConfigRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetConfigRequest.ProtoReflect.Descriptor instead.
+func (*GetConfigRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GetConfigRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+// A piece of the file.
+type GetConfigResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Next bytes of it.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetConfigResponse) Reset() {
+	*x = GetConfigResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetConfigResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetConfigResponse) ProtoMessage() {}
+
+func (x *GetConfigResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetConfigResponse.ProtoReflect.Descriptor instead.
+func (*GetConfigResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetConfigResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// Names a repository.
+type FindLicenseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository    *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindLicenseRequest) Reset() {
+	*x = FindLicenseRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindLicenseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindLicenseRequest) ProtoMessage() {}
+
+func (x *FindLicenseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindLicenseRequest.ProtoReflect.Descriptor instead.
+func (*FindLicenseRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *FindLicenseRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+// The license that was recognised.
+type FindLicenseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its SPDX identifier in lower case, "other" for a license file that is not known; empty when no
+	// file looks like a license.
+	LicenseShortName string `protobuf:"bytes,1,opt,name=license_short_name,json=licenseShortName,proto3" json:"license_short_name,omitempty"`
+	// Its full name.
+	LicenseName string `protobuf:"bytes,2,opt,name=license_name,json=licenseName,proto3" json:"license_name,omitempty"`
+	// A page that explains it.
+	LicenseUrl string `protobuf:"bytes,3,opt,name=license_url,json=licenseUrl,proto3" json:"license_url,omitempty"`
+	// The file it was found in.
+	LicensePath string `protobuf:"bytes,4,opt,name=license_path,json=licensePath,proto3" json:"license_path,omitempty"`
+	// What people call it; empty when that is its name.
+	LicenseNickname string `protobuf:"bytes,5,opt,name=license_nickname,json=licenseNickname,proto3" json:"license_nickname,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *FindLicenseResponse) Reset() {
+	*x = FindLicenseResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindLicenseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindLicenseResponse) ProtoMessage() {}
+
+func (x *FindLicenseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindLicenseResponse.ProtoReflect.Descriptor instead.
+func (*FindLicenseResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *FindLicenseResponse) GetLicenseShortName() string {
+	if x != nil {
+		return x.LicenseShortName
+	}
+	return ""
+}
+
+func (x *FindLicenseResponse) GetLicenseName() string {
+	if x != nil {
+		return x.LicenseName
+	}
+	return ""
+}
+
+func (x *FindLicenseResponse) GetLicenseUrl() string {
+	if x != nil {
+		return x.LicenseUrl
+	}
+	return ""
+}
+
+func (x *FindLicenseResponse) GetLicensePath() string {
+	if x != nil {
+		return x.LicensePath
+	}
+	return ""
+}
+
+func (x *FindLicenseResponse) GetLicenseNickname() string {
+	if x != nil {
+		return x.LicenseNickname
+	}
+	return ""
+}
+
+// Names a repository.
+type CalculateChecksumRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository    *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CalculateChecksumRequest) Reset() {
+	*x = CalculateChecksumRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CalculateChecksumRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CalculateChecksumRequest) ProtoMessage() {}
+
+func (x *CalculateChecksumRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CalculateChecksumRequest.ProtoReflect.Descriptor instead.
+func (*CalculateChecksumRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *CalculateChecksumRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+// The number.
+type CalculateChecksumResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In lower-case hex; 40 zeros for a repository without refs.
+	Checksum      string `protobuf:"bytes,1,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CalculateChecksumResponse) Reset() {
+	*x = CalculateChecksumResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CalculateChecksumResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CalculateChecksumResponse) ProtoMessage() {}
+
+func (x *CalculateChecksumResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CalculateChecksumResponse.ProtoReflect.Descriptor instead.
+func (*CalculateChecksumResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *CalculateChecksumResponse) GetChecksum() string {
+	if x != nil {
+		return x.Checksum
+	}
+	return ""
+}
+
+// Names a repository.
+type GetSnapshotRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository    *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSnapshotRequest) Reset() {
+	*x = GetSnapshotRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSnapshotRequest) ProtoMessage() {}
+
+func (x *GetSnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSnapshotRequest.ProtoReflect.Descriptor instead.
+func (*GetSnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *GetSnapshotRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+// A piece of the tar file.
+type GetSnapshotResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Next bytes of it.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSnapshotResponse) Reset() {
+	*x = GetSnapshotResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSnapshotResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSnapshotResponse) ProtoMessage() {}
+
+func (x *GetSnapshotResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSnapshotResponse.ProtoReflect.Descriptor instead.
+func (*GetSnapshotResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *GetSnapshotResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// Names two trees.
+type GetRawChangesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Where to start; zeros stand for an empty tree. Required.
+	FromRevision string `protobuf:"bytes,2,opt,name=from_revision,json=fromRevision,proto3" json:"from_revision,omitempty"`
+	// Where to arrive; zeros give an empty answer. Required.
+	ToRevision    string `protobuf:"bytes,3,opt,name=to_revision,json=toRevision,proto3" json:"to_revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRawChangesRequest) Reset() {
+	*x = GetRawChangesRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRawChangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRawChangesRequest) ProtoMessage() {}
+
+func (x *GetRawChangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRawChangesRequest.ProtoReflect.Descriptor instead.
+func (*GetRawChangesRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *GetRawChangesRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *GetRawChangesRequest) GetFromRevision() string {
+	if x != nil {
+		return x.FromRevision
+	}
+	return ""
+}
+
+func (x *GetRawChangesRequest) GetToRevision() string {
+	if x != nil {
+		return x.ToRevision
+	}
+	return ""
+}
+
+// Some of the changes.
+type GetRawChangesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The changes, in the order of paths.
+	RawChanges    []*GetRawChangesResponse_RawChange `protobuf:"bytes,1,rep,name=raw_changes,json=rawChanges,proto3" json:"raw_changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRawChangesResponse) Reset() {
+	*x = GetRawChangesResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRawChangesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRawChangesResponse) ProtoMessage() {}
+
+func (x *GetRawChangesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRawChangesResponse.ProtoReflect.Descriptor instead.
+func (*GetRawChangesResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *GetRawChangesResponse) GetRawChanges() []*GetRawChangesResponse_RawChange {
+	if x != nil {
+		return x.RawChanges
+	}
+	return nil
+}
+
+// What to look for.
+type SearchFilesByContentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// A regular expression in POSIX's basic form, upper and lower case alike. Required.
+	Query string `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
+	// Revision whose files are searched. Required.
+	Ref           []byte `protobuf:"bytes,3,opt,name=ref,proto3" json:"ref,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchFilesByContentRequest) Reset() {
+	*x = SearchFilesByContentRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchFilesByContentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchFilesByContentRequest) ProtoMessage() {}
+
+func (x *SearchFilesByContentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchFilesByContentRequest.ProtoReflect.Descriptor instead.
+func (*SearchFilesByContentRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *SearchFilesByContentRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *SearchFilesByContentRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *SearchFilesByContentRequest) GetRef() []byte {
+	if x != nil {
+		return x.Ref
+	}
+	return nil
+}
+
+// A piece of a match.
+type SearchFilesByContentResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Next bytes: lines of "<revision>:<path> NUL <line number> NUL <line>".
+	MatchData []byte `protobuf:"bytes,2,opt,name=match_data,json=matchData,proto3" json:"match_data,omitempty"`
+	// These were the last bytes of a match and its surroundings.
+	EndOfMatch    bool `protobuf:"varint,3,opt,name=end_of_match,json=endOfMatch,proto3" json:"end_of_match,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchFilesByContentResponse) Reset() {
+	*x = SearchFilesByContentResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchFilesByContentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchFilesByContentResponse) ProtoMessage() {}
+
+func (x *SearchFilesByContentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchFilesByContentResponse.ProtoReflect.Descriptor instead.
+func (*SearchFilesByContentResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SearchFilesByContentResponse) GetMatchData() []byte {
+	if x != nil {
+		return x.MatchData
+	}
+	return nil
+}
+
+func (x *SearchFilesByContentResponse) GetEndOfMatch() bool {
+	if x != nil {
+		return x.EndOfMatch
+	}
+	return false
+}
+
+// What to look for.
+type SearchFilesByNameRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Directory or path to search below. Required.
+	Query string `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
+	// Revision whose files are searched. Required.
+	Ref []byte `protobuf:"bytes,3,opt,name=ref,proto3" json:"ref,omitempty"`
+	// Regular expression that paths must match; empty takes all.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Largest number of paths; 0 is no limit.
+	Limit uint32 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Number of paths to pass over first.
+	Offset        uint32 `protobuf:"varint,6,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchFilesByNameRequest) Reset() {
+	*x = SearchFilesByNameRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchFilesByNameRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchFilesByNameRequest) ProtoMessage() {}
+
+func (x *SearchFilesByNameRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchFilesByNameRequest.ProtoReflect.Descriptor instead.
+func (*SearchFilesByNameRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *SearchFilesByNameRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *SearchFilesByNameRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *SearchFilesByNameRequest) GetRef() []byte {
+	if x != nil {
+		return x.Ref
+	}
+	return nil
+}
+
+func (x *SearchFilesByNameRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *SearchFilesByNameRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *SearchFilesByNameRequest) GetOffset() uint32 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// Some of the paths.
+type SearchFilesByNameResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Paths from the root of the tree.
+	Files         [][]byte `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchFilesByNameResponse) Reset() {
+	*x = SearchFilesByNameResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchFilesByNameResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchFilesByNameResponse) ProtoMessage() {}
+
+func (x *SearchFilesByNameResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchFilesByNameResponse.ProtoReflect.Descriptor instead.
+func (*SearchFilesByNameResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *SearchFilesByNameResponse) GetFiles() [][]byte {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+// A piece of the tar file.
+type SetCustomHooksRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to write; in the first message.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Next bytes of a tar file whose entries lie below custom_hooks.
+	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetCustomHooksRequest) Reset() {
+	*x = SetCustomHooksRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetCustomHooksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetCustomHooksRequest) ProtoMessage() {}
+
+func (x *SetCustomHooksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetCustomHooksRequest.ProtoReflect.Descriptor instead.
+func (*SetCustomHooksRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *SetCustomHooksRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *SetCustomHooksRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// Empty; its arrival says that the hooks are in place.
+type SetCustomHooksResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetCustomHooksResponse) Reset() {
+	*x = SetCustomHooksResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetCustomHooksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetCustomHooksResponse) ProtoMessage() {}
+
+func (x *SetCustomHooksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetCustomHooksResponse.ProtoReflect.Descriptor instead.
+func (*SetCustomHooksResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{41}
+}
+
+// Names a repository.
+type GetCustomHooksRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository    *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCustomHooksRequest) Reset() {
+	*x = GetCustomHooksRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCustomHooksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCustomHooksRequest) ProtoMessage() {}
+
+func (x *GetCustomHooksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCustomHooksRequest.ProtoReflect.Descriptor instead.
+func (*GetCustomHooksRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *GetCustomHooksRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+// A piece of the tar file.
+type GetCustomHooksResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Next bytes of it.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCustomHooksResponse) Reset() {
+	*x = GetCustomHooksResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCustomHooksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCustomHooksResponse) ProtoMessage() {}
+
+func (x *GetCustomHooksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCustomHooksResponse.ProtoReflect.Descriptor instead.
+func (*GetCustomHooksResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *GetCustomHooksResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// Names a repository.
+type GetObjectDirectorySizeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository    *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetObjectDirectorySizeRequest) Reset() {
+	*x = GetObjectDirectorySizeRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetObjectDirectorySizeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetObjectDirectorySizeRequest) ProtoMessage() {}
+
+func (x *GetObjectDirectorySizeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetObjectDirectorySizeRequest.ProtoReflect.Descriptor instead.
+func (*GetObjectDirectorySizeRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *GetObjectDirectorySizeRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+// The measure.
+type GetObjectDirectorySizeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Size on disk in KiB.
+	Size          int64 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetObjectDirectorySizeResponse) Reset() {
+	*x = GetObjectDirectorySizeResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetObjectDirectorySizeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetObjectDirectorySizeResponse) ProtoMessage() {}
+
+func (x *GetObjectDirectorySizeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetObjectDirectorySizeResponse.ProtoReflect.Descriptor instead.
+func (*GetObjectDirectorySizeResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *GetObjectDirectorySizeResponse) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
 }
 
 // Names a repository.
@@ -1214,7 +2726,7 @@ type RemoveRepositoryRequest struct {
 
 func (x *RemoveRepositoryRequest) Reset() {
 	*x = RemoveRepositoryRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[18]
+	mi := &file_gitaly_repository_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +2738,7 @@ func (x *RemoveRepositoryRequest) String() string {
 func (*RemoveRepositoryRequest) ProtoMessage() {}
 
 func (x *RemoveRepositoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[18]
+	mi := &file_gitaly_repository_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +2751,7 @@ func (x *RemoveRepositoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRepositoryRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRepositoryRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{18}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RemoveRepositoryRequest) GetRepository() *Repository {
@@ -1258,7 +2770,7 @@ type RemoveRepositoryResponse struct {
 
 func (x *RemoveRepositoryResponse) Reset() {
 	*x = RemoveRepositoryResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[19]
+	mi := &file_gitaly_repository_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +2782,7 @@ func (x *RemoveRepositoryResponse) String() string {
 func (*RemoveRepositoryResponse) ProtoMessage() {}
 
 func (x *RemoveRepositoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[19]
+	mi := &file_gitaly_repository_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +2795,7 @@ func (x *RemoveRepositoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRepositoryResponse.ProtoReflect.Descriptor instead.
 func (*RemoveRepositoryResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{19}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{47}
 }
 
 // Names a repository and how thorough to be.
@@ -1299,7 +2811,7 @@ type OptimizeRepositoryRequest struct {
 
 func (x *OptimizeRepositoryRequest) Reset() {
 	*x = OptimizeRepositoryRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[20]
+	mi := &file_gitaly_repository_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1311,7 +2823,7 @@ func (x *OptimizeRepositoryRequest) String() string {
 func (*OptimizeRepositoryRequest) ProtoMessage() {}
 
 func (x *OptimizeRepositoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[20]
+	mi := &file_gitaly_repository_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1324,7 +2836,7 @@ func (x *OptimizeRepositoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OptimizeRepositoryRequest.ProtoReflect.Descriptor instead.
 func (*OptimizeRepositoryRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{20}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *OptimizeRepositoryRequest) GetRepository() *Repository {
@@ -1350,7 +2862,7 @@ type OptimizeRepositoryResponse struct {
 
 func (x *OptimizeRepositoryResponse) Reset() {
 	*x = OptimizeRepositoryResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[21]
+	mi := &file_gitaly_repository_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1362,7 +2874,7 @@ func (x *OptimizeRepositoryResponse) String() string {
 func (*OptimizeRepositoryResponse) ProtoMessage() {}
 
 func (x *OptimizeRepositoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[21]
+	mi := &file_gitaly_repository_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1375,7 +2887,7 @@ func (x *OptimizeRepositoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OptimizeRepositoryResponse.ProtoReflect.Descriptor instead.
 func (*OptimizeRepositoryResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{21}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{49}
 }
 
 // A remote repository as FetchRemote needs it.
@@ -1396,7 +2908,7 @@ type Remote struct {
 
 func (x *Remote) Reset() {
 	*x = Remote{}
-	mi := &file_gitaly_repository_proto_msgTypes[22]
+	mi := &file_gitaly_repository_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1408,7 +2920,7 @@ func (x *Remote) String() string {
 func (*Remote) ProtoMessage() {}
 
 func (x *Remote) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[22]
+	mi := &file_gitaly_repository_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1421,7 +2933,7 @@ func (x *Remote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remote.ProtoReflect.Descriptor instead.
 func (*Remote) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{22}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Remote) GetUrl() string {
@@ -1479,7 +2991,7 @@ type FetchRemoteRequest struct {
 
 func (x *FetchRemoteRequest) Reset() {
 	*x = FetchRemoteRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[23]
+	mi := &file_gitaly_repository_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +3003,7 @@ func (x *FetchRemoteRequest) String() string {
 func (*FetchRemoteRequest) ProtoMessage() {}
 
 func (x *FetchRemoteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[23]
+	mi := &file_gitaly_repository_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +3016,7 @@ func (x *FetchRemoteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRemoteRequest.ProtoReflect.Descriptor instead.
 func (*FetchRemoteRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{23}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *FetchRemoteRequest) GetRepository() *Repository {
@@ -1583,7 +3095,7 @@ type FetchRemoteResponse struct {
 
 func (x *FetchRemoteResponse) Reset() {
 	*x = FetchRemoteResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[24]
+	mi := &file_gitaly_repository_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +3107,7 @@ func (x *FetchRemoteResponse) String() string {
 func (*FetchRemoteResponse) ProtoMessage() {}
 
 func (x *FetchRemoteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[24]
+	mi := &file_gitaly_repository_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +3120,7 @@ func (x *FetchRemoteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRemoteResponse.ProtoReflect.Descriptor instead.
 func (*FetchRemoteResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{24}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *FetchRemoteResponse) GetTagsChanged() bool {
@@ -1644,7 +3156,7 @@ type FetchSourceBranchRequest struct {
 
 func (x *FetchSourceBranchRequest) Reset() {
 	*x = FetchSourceBranchRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[25]
+	mi := &file_gitaly_repository_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1656,7 +3168,7 @@ func (x *FetchSourceBranchRequest) String() string {
 func (*FetchSourceBranchRequest) ProtoMessage() {}
 
 func (x *FetchSourceBranchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[25]
+	mi := &file_gitaly_repository_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1669,7 +3181,7 @@ func (x *FetchSourceBranchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchSourceBranchRequest.ProtoReflect.Descriptor instead.
 func (*FetchSourceBranchRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{25}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *FetchSourceBranchRequest) GetRepository() *Repository {
@@ -1718,7 +3230,7 @@ type FetchSourceBranchResponse struct {
 
 func (x *FetchSourceBranchResponse) Reset() {
 	*x = FetchSourceBranchResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[26]
+	mi := &file_gitaly_repository_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1730,7 +3242,7 @@ func (x *FetchSourceBranchResponse) String() string {
 func (*FetchSourceBranchResponse) ProtoMessage() {}
 
 func (x *FetchSourceBranchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[26]
+	mi := &file_gitaly_repository_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1743,7 +3255,7 @@ func (x *FetchSourceBranchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchSourceBranchResponse.ProtoReflect.Descriptor instead.
 func (*FetchSourceBranchResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{26}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *FetchSourceBranchResponse) GetResult() bool {
@@ -1768,7 +3280,7 @@ type CreateForkRequest struct {
 
 func (x *CreateForkRequest) Reset() {
 	*x = CreateForkRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[27]
+	mi := &file_gitaly_repository_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1780,7 +3292,7 @@ func (x *CreateForkRequest) String() string {
 func (*CreateForkRequest) ProtoMessage() {}
 
 func (x *CreateForkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[27]
+	mi := &file_gitaly_repository_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1793,7 +3305,7 @@ func (x *CreateForkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateForkRequest.ProtoReflect.Descriptor instead.
 func (*CreateForkRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{27}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CreateForkRequest) GetRepository() *Repository {
@@ -1826,7 +3338,7 @@ type CreateForkResponse struct {
 
 func (x *CreateForkResponse) Reset() {
 	*x = CreateForkResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[28]
+	mi := &file_gitaly_repository_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1838,7 +3350,7 @@ func (x *CreateForkResponse) String() string {
 func (*CreateForkResponse) ProtoMessage() {}
 
 func (x *CreateForkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[28]
+	mi := &file_gitaly_repository_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1851,7 +3363,7 @@ func (x *CreateForkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateForkResponse.ProtoReflect.Descriptor instead.
 func (*CreateForkResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{28}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{56}
 }
 
 // A repository to be and where it comes from.
@@ -1873,7 +3385,7 @@ type CreateRepositoryFromURLRequest struct {
 
 func (x *CreateRepositoryFromURLRequest) Reset() {
 	*x = CreateRepositoryFromURLRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[29]
+	mi := &file_gitaly_repository_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1885,7 +3397,7 @@ func (x *CreateRepositoryFromURLRequest) String() string {
 func (*CreateRepositoryFromURLRequest) ProtoMessage() {}
 
 func (x *CreateRepositoryFromURLRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[29]
+	mi := &file_gitaly_repository_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1898,7 +3410,7 @@ func (x *CreateRepositoryFromURLRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRepositoryFromURLRequest.ProtoReflect.Descriptor instead.
 func (*CreateRepositoryFromURLRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{29}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *CreateRepositoryFromURLRequest) GetRepository() *Repository {
@@ -1945,7 +3457,7 @@ type CreateRepositoryFromURLResponse struct {
 
 func (x *CreateRepositoryFromURLResponse) Reset() {
 	*x = CreateRepositoryFromURLResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[30]
+	mi := &file_gitaly_repository_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1957,7 +3469,7 @@ func (x *CreateRepositoryFromURLResponse) String() string {
 func (*CreateRepositoryFromURLResponse) ProtoMessage() {}
 
 func (x *CreateRepositoryFromURLResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[30]
+	mi := &file_gitaly_repository_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1970,7 +3482,7 @@ func (x *CreateRepositoryFromURLResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRepositoryFromURLResponse.ProtoReflect.Descriptor instead.
 func (*CreateRepositoryFromURLResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{30}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{58}
 }
 
 // A piece of a bundle.
@@ -1988,7 +3500,7 @@ type FetchBundleRequest struct {
 
 func (x *FetchBundleRequest) Reset() {
 	*x = FetchBundleRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[31]
+	mi := &file_gitaly_repository_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2000,7 +3512,7 @@ func (x *FetchBundleRequest) String() string {
 func (*FetchBundleRequest) ProtoMessage() {}
 
 func (x *FetchBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[31]
+	mi := &file_gitaly_repository_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2013,7 +3525,7 @@ func (x *FetchBundleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchBundleRequest.ProtoReflect.Descriptor instead.
 func (*FetchBundleRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{31}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *FetchBundleRequest) GetRepository() *Repository {
@@ -2046,7 +3558,7 @@ type FetchBundleResponse struct {
 
 func (x *FetchBundleResponse) Reset() {
 	*x = FetchBundleResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[32]
+	mi := &file_gitaly_repository_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2058,7 +3570,7 @@ func (x *FetchBundleResponse) String() string {
 func (*FetchBundleResponse) ProtoMessage() {}
 
 func (x *FetchBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[32]
+	mi := &file_gitaly_repository_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2071,7 +3583,7 @@ func (x *FetchBundleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchBundleResponse.ProtoReflect.Descriptor instead.
 func (*FetchBundleResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{32}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{60}
 }
 
 // A piece of a bundle.
@@ -2087,7 +3599,7 @@ type CreateRepositoryFromBundleRequest struct {
 
 func (x *CreateRepositoryFromBundleRequest) Reset() {
 	*x = CreateRepositoryFromBundleRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[33]
+	mi := &file_gitaly_repository_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2099,7 +3611,7 @@ func (x *CreateRepositoryFromBundleRequest) String() string {
 func (*CreateRepositoryFromBundleRequest) ProtoMessage() {}
 
 func (x *CreateRepositoryFromBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[33]
+	mi := &file_gitaly_repository_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2112,7 +3624,7 @@ func (x *CreateRepositoryFromBundleRequest) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use CreateRepositoryFromBundleRequest.ProtoReflect.Descriptor instead.
 func (*CreateRepositoryFromBundleRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{33}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *CreateRepositoryFromBundleRequest) GetRepository() *Repository {
@@ -2138,7 +3650,7 @@ type CreateRepositoryFromBundleResponse struct {
 
 func (x *CreateRepositoryFromBundleResponse) Reset() {
 	*x = CreateRepositoryFromBundleResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[34]
+	mi := &file_gitaly_repository_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2150,7 +3662,7 @@ func (x *CreateRepositoryFromBundleResponse) String() string {
 func (*CreateRepositoryFromBundleResponse) ProtoMessage() {}
 
 func (x *CreateRepositoryFromBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[34]
+	mi := &file_gitaly_repository_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2163,7 +3675,7 @@ func (x *CreateRepositoryFromBundleResponse) ProtoReflect() protoreflect.Message
 
 // Deprecated: Use CreateRepositoryFromBundleResponse.ProtoReflect.Descriptor instead.
 func (*CreateRepositoryFromBundleResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{34}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{62}
 }
 
 // A repository to be and where its snapshot is.
@@ -2183,7 +3695,7 @@ type CreateRepositoryFromSnapshotRequest struct {
 
 func (x *CreateRepositoryFromSnapshotRequest) Reset() {
 	*x = CreateRepositoryFromSnapshotRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[35]
+	mi := &file_gitaly_repository_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2195,7 +3707,7 @@ func (x *CreateRepositoryFromSnapshotRequest) String() string {
 func (*CreateRepositoryFromSnapshotRequest) ProtoMessage() {}
 
 func (x *CreateRepositoryFromSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[35]
+	mi := &file_gitaly_repository_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2208,7 +3720,7 @@ func (x *CreateRepositoryFromSnapshotRequest) ProtoReflect() protoreflect.Messag
 
 // Deprecated: Use CreateRepositoryFromSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*CreateRepositoryFromSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{35}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *CreateRepositoryFromSnapshotRequest) GetRepository() *Repository {
@@ -2248,7 +3760,7 @@ type CreateRepositoryFromSnapshotResponse struct {
 
 func (x *CreateRepositoryFromSnapshotResponse) Reset() {
 	*x = CreateRepositoryFromSnapshotResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[36]
+	mi := &file_gitaly_repository_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2260,7 +3772,7 @@ func (x *CreateRepositoryFromSnapshotResponse) String() string {
 func (*CreateRepositoryFromSnapshotResponse) ProtoMessage() {}
 
 func (x *CreateRepositoryFromSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[36]
+	mi := &file_gitaly_repository_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2273,7 +3785,7 @@ func (x *CreateRepositoryFromSnapshotResponse) ProtoReflect() protoreflect.Messa
 
 // Deprecated: Use CreateRepositoryFromSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*CreateRepositoryFromSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{36}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{64}
 }
 
 // A copy to make or to bring up to date.
@@ -2289,7 +3801,7 @@ type ReplicateRepositoryRequest struct {
 
 func (x *ReplicateRepositoryRequest) Reset() {
 	*x = ReplicateRepositoryRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[37]
+	mi := &file_gitaly_repository_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2301,7 +3813,7 @@ func (x *ReplicateRepositoryRequest) String() string {
 func (*ReplicateRepositoryRequest) ProtoMessage() {}
 
 func (x *ReplicateRepositoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[37]
+	mi := &file_gitaly_repository_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2314,7 +3826,7 @@ func (x *ReplicateRepositoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicateRepositoryRequest.ProtoReflect.Descriptor instead.
 func (*ReplicateRepositoryRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{37}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ReplicateRepositoryRequest) GetRepository() *Repository {
@@ -2340,7 +3852,7 @@ type ReplicateRepositoryResponse struct {
 
 func (x *ReplicateRepositoryResponse) Reset() {
 	*x = ReplicateRepositoryResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[38]
+	mi := &file_gitaly_repository_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2352,7 +3864,7 @@ func (x *ReplicateRepositoryResponse) String() string {
 func (*ReplicateRepositoryResponse) ProtoMessage() {}
 
 func (x *ReplicateRepositoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[38]
+	mi := &file_gitaly_repository_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2365,7 +3877,456 @@ func (x *ReplicateRepositoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicateRepositoryResponse.ProtoReflect.Descriptor instead.
 func (*ReplicateRepositoryResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{38}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{66}
+}
+
+// What to back up, and as what.
+type BackupRepositoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Name under which the backup is kept; absent takes the repository's own.
+	VanityRepository *Repository `protobuf:"bytes,2,opt,name=vanity_repository,json=vanityRepository,proto3" json:"vanity_repository,omitempty"`
+	// Name of this backup. Required.
+	BackupId string `protobuf:"bytes,3,opt,name=backup_id,json=backupId,proto3" json:"backup_id,omitempty"`
+	// Write only what the latest backup does not have.
+	Incremental bool `protobuf:"varint,4,opt,name=incremental,proto3" json:"incremental,omitempty"`
+	// Backup to build on; empty takes the latest.
+	LatestBackupId string `protobuf:"bytes,5,opt,name=latest_backup_id,json=latestBackupId,proto3" json:"latest_backup_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *BackupRepositoryRequest) Reset() {
+	*x = BackupRepositoryRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[67]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupRepositoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupRepositoryRequest) ProtoMessage() {}
+
+func (x *BackupRepositoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[67]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupRepositoryRequest.ProtoReflect.Descriptor instead.
+func (*BackupRepositoryRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{67}
+}
+
+func (x *BackupRepositoryRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *BackupRepositoryRequest) GetVanityRepository() *Repository {
+	if x != nil {
+		return x.VanityRepository
+	}
+	return nil
+}
+
+func (x *BackupRepositoryRequest) GetBackupId() string {
+	if x != nil {
+		return x.BackupId
+	}
+	return ""
+}
+
+func (x *BackupRepositoryRequest) GetIncremental() bool {
+	if x != nil {
+		return x.Incremental
+	}
+	return false
+}
+
+func (x *BackupRepositoryRequest) GetLatestBackupId() string {
+	if x != nil {
+		return x.LatestBackupId
+	}
+	return ""
+}
+
+// Empty; its arrival says that the backup is complete.
+type BackupRepositoryResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupRepositoryResponse) Reset() {
+	*x = BackupRepositoryResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupRepositoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupRepositoryResponse) ProtoMessage() {}
+
+func (x *BackupRepositoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupRepositoryResponse.ProtoReflect.Descriptor instead.
+func (*BackupRepositoryResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{68}
+}
+
+// What to restore, and from where.
+type RestoreRepositoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to write.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Name under which the backup is kept; absent takes the repository's own.
+	VanityRepository *Repository `protobuf:"bytes,2,opt,name=vanity_repository,json=vanityRepository,proto3" json:"vanity_repository,omitempty"`
+	// Name of the backup; empty takes the latest.
+	BackupId string `protobuf:"bytes,3,opt,name=backup_id,json=backupId,proto3" json:"backup_id,omitempty"`
+	// Create an empty repository when the backup has nothing.
+	AlwaysCreate bool `protobuf:"varint,4,opt,name=always_create,json=alwaysCreate,proto3" json:"always_create,omitempty"`
+	// Take the latest backup whatever its name; an empty backup_id does the same.
+	UseLatest     bool `protobuf:"varint,5,opt,name=use_latest,json=useLatest,proto3" json:"use_latest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreRepositoryRequest) Reset() {
+	*x = RestoreRepositoryRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreRepositoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreRepositoryRequest) ProtoMessage() {}
+
+func (x *RestoreRepositoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreRepositoryRequest.ProtoReflect.Descriptor instead.
+func (*RestoreRepositoryRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{69}
+}
+
+func (x *RestoreRepositoryRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *RestoreRepositoryRequest) GetVanityRepository() *Repository {
+	if x != nil {
+		return x.VanityRepository
+	}
+	return nil
+}
+
+func (x *RestoreRepositoryRequest) GetBackupId() string {
+	if x != nil {
+		return x.BackupId
+	}
+	return ""
+}
+
+func (x *RestoreRepositoryRequest) GetAlwaysCreate() bool {
+	if x != nil {
+		return x.AlwaysCreate
+	}
+	return false
+}
+
+func (x *RestoreRepositoryRequest) GetUseLatest() bool {
+	if x != nil {
+		return x.UseLatest
+	}
+	return false
+}
+
+// Empty; its arrival says that the repository is restored.
+type RestoreRepositoryResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreRepositoryResponse) Reset() {
+	*x = RestoreRepositoryResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreRepositoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreRepositoryResponse) ProtoMessage() {}
+
+func (x *RestoreRepositoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreRepositoryResponse.ProtoReflect.Descriptor instead.
+func (*RestoreRepositoryResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{70}
+}
+
+// Which attributes of which files.
+type GetFileAttributesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Revision whose gitattributes count. Required.
+	Revision []byte `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Names of attributes. At least one.
+	Attributes []string `protobuf:"bytes,3,rep,name=attributes,proto3" json:"attributes,omitempty"`
+	// Paths, which need not exist. At least one.
+	Paths         []string `protobuf:"bytes,4,rep,name=paths,proto3" json:"paths,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetFileAttributesRequest) Reset() {
+	*x = GetFileAttributesRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetFileAttributesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetFileAttributesRequest) ProtoMessage() {}
+
+func (x *GetFileAttributesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetFileAttributesRequest.ProtoReflect.Descriptor instead.
+func (*GetFileAttributesRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *GetFileAttributesRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *GetFileAttributesRequest) GetRevision() []byte {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
+func (x *GetFileAttributesRequest) GetAttributes() []string {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+func (x *GetFileAttributesRequest) GetPaths() []string {
+	if x != nil {
+		return x.Paths
+	}
+	return nil
+}
+
+// The attributes that are there.
+type GetFileAttributesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Path by path; what is unspecified is left out.
+	AttributeInfos []*GetFileAttributesResponse_AttributeInfo `protobuf:"bytes,1,rep,name=attribute_infos,json=attributeInfos,proto3" json:"attribute_infos,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *GetFileAttributesResponse) Reset() {
+	*x = GetFileAttributesResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetFileAttributesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetFileAttributesResponse) ProtoMessage() {}
+
+func (x *GetFileAttributesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetFileAttributesResponse.ProtoReflect.Descriptor instead.
+func (*GetFileAttributesResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *GetFileAttributesResponse) GetAttributeInfos() []*GetFileAttributesResponse_AttributeInfo {
+	if x != nil {
+		return x.AttributeInfos
+	}
+	return nil
+}
+
+// Names a repository.
+type FastExportRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository    *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FastExportRequest) Reset() {
+	*x = FastExportRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FastExportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FastExportRequest) ProtoMessage() {}
+
+func (x *FastExportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FastExportRequest.ProtoReflect.Descriptor instead.
+func (*FastExportRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{73}
+}
+
+func (x *FastExportRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+// A piece of the stream.
+type FastExportResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Next bytes of it.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FastExportResponse) Reset() {
+	*x = FastExportResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FastExportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FastExportResponse) ProtoMessage() {}
+
+func (x *FastExportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FastExportResponse.ProtoReflect.Descriptor instead.
+func (*FastExportResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *FastExportResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
 }
 
 // Object directories that the repository borrows from.
@@ -2381,7 +4342,7 @@ type RepositoryInfoResponse_AlternatesInfo struct {
 
 func (x *RepositoryInfoResponse_AlternatesInfo) Reset() {
 	*x = RepositoryInfoResponse_AlternatesInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[39]
+	mi := &file_gitaly_repository_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2393,7 +4354,7 @@ func (x *RepositoryInfoResponse_AlternatesInfo) String() string {
 func (*RepositoryInfoResponse_AlternatesInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_AlternatesInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[39]
+	mi := &file_gitaly_repository_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2406,7 +4367,7 @@ func (x *RepositoryInfoResponse_AlternatesInfo) ProtoReflect() protoreflect.Mess
 
 // Deprecated: Use RepositoryInfoResponse_AlternatesInfo.ProtoReflect.Descriptor instead.
 func (*RepositoryInfoResponse_AlternatesInfo) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{5, 0}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{7, 0}
 }
 
 func (x *RepositoryInfoResponse_AlternatesInfo) GetObjectDirectories() []string {
@@ -2438,7 +4399,7 @@ type RepositoryInfoResponse_BitmapInfo struct {
 
 func (x *RepositoryInfoResponse_BitmapInfo) Reset() {
 	*x = RepositoryInfoResponse_BitmapInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[40]
+	mi := &file_gitaly_repository_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2450,7 +4411,7 @@ func (x *RepositoryInfoResponse_BitmapInfo) String() string {
 func (*RepositoryInfoResponse_BitmapInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_BitmapInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[40]
+	mi := &file_gitaly_repository_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2463,7 +4424,7 @@ func (x *RepositoryInfoResponse_BitmapInfo) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use RepositoryInfoResponse_BitmapInfo.ProtoReflect.Descriptor instead.
 func (*RepositoryInfoResponse_BitmapInfo) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{5, 1}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{7, 1}
 }
 
 func (x *RepositoryInfoResponse_BitmapInfo) GetHasHashCache() bool {
@@ -2504,7 +4465,7 @@ type RepositoryInfoResponse_CommitGraphInfo struct {
 
 func (x *RepositoryInfoResponse_CommitGraphInfo) Reset() {
 	*x = RepositoryInfoResponse_CommitGraphInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[41]
+	mi := &file_gitaly_repository_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2516,7 +4477,7 @@ func (x *RepositoryInfoResponse_CommitGraphInfo) String() string {
 func (*RepositoryInfoResponse_CommitGraphInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_CommitGraphInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[41]
+	mi := &file_gitaly_repository_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2529,7 +4490,7 @@ func (x *RepositoryInfoResponse_CommitGraphInfo) ProtoReflect() protoreflect.Mes
 
 // Deprecated: Use RepositoryInfoResponse_CommitGraphInfo.ProtoReflect.Descriptor instead.
 func (*RepositoryInfoResponse_CommitGraphInfo) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{5, 2}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{7, 2}
 }
 
 func (x *RepositoryInfoResponse_CommitGraphInfo) GetCommitGraphChainLength() uint64 {
@@ -2579,7 +4540,7 @@ type RepositoryInfoResponse_MultiPackIndexInfo struct {
 
 func (x *RepositoryInfoResponse_MultiPackIndexInfo) Reset() {
 	*x = RepositoryInfoResponse_MultiPackIndexInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[42]
+	mi := &file_gitaly_repository_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2591,7 +4552,7 @@ func (x *RepositoryInfoResponse_MultiPackIndexInfo) String() string {
 func (*RepositoryInfoResponse_MultiPackIndexInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_MultiPackIndexInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[42]
+	mi := &file_gitaly_repository_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2604,7 +4565,7 @@ func (x *RepositoryInfoResponse_MultiPackIndexInfo) ProtoReflect() protoreflect.
 
 // Deprecated: Use RepositoryInfoResponse_MultiPackIndexInfo.ProtoReflect.Descriptor instead.
 func (*RepositoryInfoResponse_MultiPackIndexInfo) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{5, 3}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{7, 3}
 }
 
 func (x *RepositoryInfoResponse_MultiPackIndexInfo) GetPackfileCount() uint64 {
@@ -2673,7 +4634,7 @@ type RepositoryInfoResponse_ObjectsInfo struct {
 
 func (x *RepositoryInfoResponse_ObjectsInfo) Reset() {
 	*x = RepositoryInfoResponse_ObjectsInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[43]
+	mi := &file_gitaly_repository_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2685,7 +4646,7 @@ func (x *RepositoryInfoResponse_ObjectsInfo) String() string {
 func (*RepositoryInfoResponse_ObjectsInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_ObjectsInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[43]
+	mi := &file_gitaly_repository_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2698,7 +4659,7 @@ func (x *RepositoryInfoResponse_ObjectsInfo) ProtoReflect() protoreflect.Message
 
 // Deprecated: Use RepositoryInfoResponse_ObjectsInfo.ProtoReflect.Descriptor instead.
 func (*RepositoryInfoResponse_ObjectsInfo) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{5, 4}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{7, 4}
 }
 
 func (x *RepositoryInfoResponse_ObjectsInfo) GetSize() uint64 {
@@ -2793,7 +4754,7 @@ type RepositoryInfoResponse_ReferencesInfo struct {
 
 func (x *RepositoryInfoResponse_ReferencesInfo) Reset() {
 	*x = RepositoryInfoResponse_ReferencesInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[44]
+	mi := &file_gitaly_repository_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2805,7 +4766,7 @@ func (x *RepositoryInfoResponse_ReferencesInfo) String() string {
 func (*RepositoryInfoResponse_ReferencesInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_ReferencesInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[44]
+	mi := &file_gitaly_repository_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2818,7 +4779,7 @@ func (x *RepositoryInfoResponse_ReferencesInfo) ProtoReflect() protoreflect.Mess
 
 // Deprecated: Use RepositoryInfoResponse_ReferencesInfo.ProtoReflect.Descriptor instead.
 func (*RepositoryInfoResponse_ReferencesInfo) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{5, 5}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{7, 5}
 }
 
 func (x *RepositoryInfoResponse_ReferencesInfo) GetLooseCount() uint64 {
@@ -2842,6 +4803,244 @@ func (x *RepositoryInfoResponse_ReferencesInfo) GetReferenceBackend() Repository
 	return RepositoryInfoResponse_ReferencesInfo_REFERENCE_BACKEND_UNSPECIFIED
 }
 
+// One file.
+type GetRawChangesResponse_RawChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new content, or the old one of a file that is gone.
+	BlobId string `protobuf:"bytes,1,opt,name=blob_id,json=blobId,proto3" json:"blob_id,omitempty"`
+	// Length of that content; 0 for a submodule.
+	Size int64 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// What happened.
+	Operation GetRawChangesResponse_RawChange_Operation `protobuf:"varint,5,opt,name=operation,proto3,enum=gitaly.GetRawChangesResponse_RawChange_Operation" json:"operation,omitempty"`
+	// Mode before, 0 for a new file.
+	OldMode int32 `protobuf:"varint,7,opt,name=old_mode,json=oldMode,proto3" json:"old_mode,omitempty"`
+	// Mode after, 0 for a file that is gone.
+	NewMode int32 `protobuf:"varint,8,opt,name=new_mode,json=newMode,proto3" json:"new_mode,omitempty"`
+	// Path after; empty for a file that is gone.
+	NewPathBytes []byte `protobuf:"bytes,9,opt,name=new_path_bytes,json=newPathBytes,proto3" json:"new_path_bytes,omitempty"`
+	// Path before; empty for a new file.
+	OldPathBytes  []byte `protobuf:"bytes,10,opt,name=old_path_bytes,json=oldPathBytes,proto3" json:"old_path_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRawChangesResponse_RawChange) Reset() {
+	*x = GetRawChangesResponse_RawChange{}
+	mi := &file_gitaly_repository_proto_msgTypes[81]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRawChangesResponse_RawChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRawChangesResponse_RawChange) ProtoMessage() {}
+
+func (x *GetRawChangesResponse_RawChange) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[81]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRawChangesResponse_RawChange.ProtoReflect.Descriptor instead.
+func (*GetRawChangesResponse_RawChange) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{35, 0}
+}
+
+func (x *GetRawChangesResponse_RawChange) GetBlobId() string {
+	if x != nil {
+		return x.BlobId
+	}
+	return ""
+}
+
+func (x *GetRawChangesResponse_RawChange) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *GetRawChangesResponse_RawChange) GetOperation() GetRawChangesResponse_RawChange_Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return GetRawChangesResponse_RawChange_UNKNOWN
+}
+
+func (x *GetRawChangesResponse_RawChange) GetOldMode() int32 {
+	if x != nil {
+		return x.OldMode
+	}
+	return 0
+}
+
+func (x *GetRawChangesResponse_RawChange) GetNewMode() int32 {
+	if x != nil {
+		return x.NewMode
+	}
+	return 0
+}
+
+func (x *GetRawChangesResponse_RawChange) GetNewPathBytes() []byte {
+	if x != nil {
+		return x.NewPathBytes
+	}
+	return nil
+}
+
+func (x *GetRawChangesResponse_RawChange) GetOldPathBytes() []byte {
+	if x != nil {
+		return x.OldPathBytes
+	}
+	return nil
+}
+
+// Detail of FailedPrecondition: there was nothing to back up.
+type BackupRepositoryResponse_SkippedError struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupRepositoryResponse_SkippedError) Reset() {
+	*x = BackupRepositoryResponse_SkippedError{}
+	mi := &file_gitaly_repository_proto_msgTypes[82]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupRepositoryResponse_SkippedError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupRepositoryResponse_SkippedError) ProtoMessage() {}
+
+func (x *BackupRepositoryResponse_SkippedError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[82]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupRepositoryResponse_SkippedError.ProtoReflect.Descriptor instead.
+func (*BackupRepositoryResponse_SkippedError) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{68, 0}
+}
+
+// Detail of FailedPrecondition: there is no such backup.
+type RestoreRepositoryResponse_SkippedError struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreRepositoryResponse_SkippedError) Reset() {
+	*x = RestoreRepositoryResponse_SkippedError{}
+	mi := &file_gitaly_repository_proto_msgTypes[83]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreRepositoryResponse_SkippedError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreRepositoryResponse_SkippedError) ProtoMessage() {}
+
+func (x *RestoreRepositoryResponse_SkippedError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[83]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreRepositoryResponse_SkippedError.ProtoReflect.Descriptor instead.
+func (*RestoreRepositoryResponse_SkippedError) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{70, 0}
+}
+
+// One attribute of one file.
+type GetFileAttributesResponse_AttributeInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The file.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// The attribute.
+	Attribute string `protobuf:"bytes,2,opt,name=attribute,proto3" json:"attribute,omitempty"`
+	// What it is set to: a word, or "set" or "unset".
+	Value         string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetFileAttributesResponse_AttributeInfo) Reset() {
+	*x = GetFileAttributesResponse_AttributeInfo{}
+	mi := &file_gitaly_repository_proto_msgTypes[84]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetFileAttributesResponse_AttributeInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetFileAttributesResponse_AttributeInfo) ProtoMessage() {}
+
+func (x *GetFileAttributesResponse_AttributeInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[84]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetFileAttributesResponse_AttributeInfo.ProtoReflect.Descriptor instead.
+func (*GetFileAttributesResponse_AttributeInfo) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{72, 0}
+}
+
+func (x *GetFileAttributesResponse_AttributeInfo) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *GetFileAttributesResponse_AttributeInfo) GetAttribute() string {
+	if x != nil {
+		return x.Attribute
+	}
+	return ""
+}
+
+func (x *GetFileAttributesResponse_AttributeInfo) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 var File_gitaly_repository_proto protoreflect.FileDescriptor
 
 const file_gitaly_repository_proto_rawDesc = "" +
@@ -2858,7 +5057,14 @@ const file_gitaly_repository_proto_rawDesc = "" +
 	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
 	"repository\",\n" +
 	"\x16RepositorySizeResponse\x12\x12\n" +
-	"\x04size\x18\x01 \x01(\x03R\x04size\"Q\n" +
+	"\x04size\x18\x01 \x01(\x03R\x04size\"l\n" +
+	"\x12ObjectsSizeRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1c\n" +
+	"\trevisions\x18\x02 \x03(\fR\trevisions\")\n" +
+	"\x13ObjectsSizeResponse\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x04R\x04size\"Q\n" +
 	"\x15RepositoryInfoRequest\x128\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
@@ -2963,7 +5169,14 @@ const file_gitaly_repository_proto_rawDesc = "" +
 	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
 	"repository\"0\n" +
 	"\x18HasLocalBranchesResponse\x12\x14\n" +
-	"\x05value\x18\x01 \x01(\bR\x05value\"\xaf\x01\n" +
+	"\x05value\x18\x01 \x01(\bR\x05value\"d\n" +
+	"\vFsckRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1b\n" +
+	"\trepo_only\x18\x02 \x01(\bR\brepoOnly\"$\n" +
+	"\fFsckResponse\x12\x14\n" +
+	"\x05error\x18\x01 \x01(\fR\x05error\"\xaf\x01\n" +
 	"\x0fWriteRefRequest\x128\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
@@ -2978,7 +5191,117 @@ const file_gitaly_repository_proto_rawDesc = "" +
 	"repository\x12\x1c\n" +
 	"\trevisions\x18\x02 \x03(\fR\trevisions\"+\n" +
 	"\x15FindMergeBaseResponse\x12\x12\n" +
-	"\x04base\x18\x01 \x01(\tR\x04base\"S\n" +
+	"\x04base\x18\x01 \x01(\tR\x04base\"O\n" +
+	"\x13CreateBundleRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\"*\n" +
+	"\x14CreateBundleResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"v\n" +
+	"\x1eCreateBundleFromRefListRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1a\n" +
+	"\bpatterns\x18\x02 \x03(\fR\bpatterns\"5\n" +
+	"\x1fCreateBundleFromRefListResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"L\n" +
+	"\x10GetConfigRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\"'\n" +
+	"\x11GetConfigResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"N\n" +
+	"\x12FindLicenseRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\"\xd5\x01\n" +
+	"\x13FindLicenseResponse\x12,\n" +
+	"\x12license_short_name\x18\x01 \x01(\tR\x10licenseShortName\x12!\n" +
+	"\flicense_name\x18\x02 \x01(\tR\vlicenseName\x12\x1f\n" +
+	"\vlicense_url\x18\x03 \x01(\tR\n" +
+	"licenseUrl\x12!\n" +
+	"\flicense_path\x18\x04 \x01(\tR\vlicensePath\x12)\n" +
+	"\x10license_nickname\x18\x05 \x01(\tR\x0flicenseNickname\"T\n" +
+	"\x18CalculateChecksumRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\"7\n" +
+	"\x19CalculateChecksumResponse\x12\x1a\n" +
+	"\bchecksum\x18\x01 \x01(\tR\bchecksum\"N\n" +
+	"\x12GetSnapshotRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\")\n" +
+	"\x13GetSnapshotResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\x96\x01\n" +
+	"\x14GetRawChangesRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12#\n" +
+	"\rfrom_revision\x18\x02 \x01(\tR\ffromRevision\x12\x1f\n" +
+	"\vto_revision\x18\x03 \x01(\tR\n" +
+	"toRevision\"\x8f\x04\n" +
+	"\x15GetRawChangesResponse\x12H\n" +
+	"\vraw_changes\x18\x01 \x03(\v2'.gitaly.GetRawChangesResponse.RawChangeR\n" +
+	"rawChanges\x1a\xab\x03\n" +
+	"\tRawChange\x12\x17\n" +
+	"\ablob_id\x18\x01 \x01(\tR\x06blobId\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x03R\x04size\x12O\n" +
+	"\toperation\x18\x05 \x01(\x0e21.gitaly.GetRawChangesResponse.RawChange.OperationR\toperation\x12\x19\n" +
+	"\bold_mode\x18\a \x01(\x05R\aoldMode\x12\x19\n" +
+	"\bnew_mode\x18\b \x01(\x05R\anewMode\x12$\n" +
+	"\x0enew_path_bytes\x18\t \x01(\fR\fnewPathBytes\x12$\n" +
+	"\x0eold_path_bytes\x18\n" +
+	" \x01(\fR\foldPathBytes\"i\n" +
+	"\tOperation\x12\v\n" +
+	"\aUNKNOWN\x10\x00\x12\t\n" +
+	"\x05ADDED\x10\x01\x12\n" +
+	"\n" +
+	"\x06COPIED\x10\x02\x12\v\n" +
+	"\aDELETED\x10\x03\x12\f\n" +
+	"\bMODIFIED\x10\x04\x12\v\n" +
+	"\aRENAMED\x10\x05\x12\x10\n" +
+	"\fTYPE_CHANGED\x10\x06J\x04\b\x03\x10\x04J\x04\b\x04\x10\x05J\x04\b\x06\x10\aR\bnew_pathR\bold_pathR\rraw_operation\"\x97\x01\n" +
+	"\x1bSearchFilesByContentRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x14\n" +
+	"\x05query\x18\x02 \x01(\tR\x05query\x12\x10\n" +
+	"\x03ref\x18\x03 \x01(\fR\x03refJ\x04\b\x04\x10\x05R\x10chunked_response\"n\n" +
+	"\x1cSearchFilesByContentResponse\x12\x1d\n" +
+	"\n" +
+	"match_data\x18\x02 \x01(\fR\tmatchData\x12 \n" +
+	"\fend_of_match\x18\x03 \x01(\bR\n" +
+	"endOfMatchJ\x04\b\x01\x10\x02R\amatches\"\xc2\x01\n" +
+	"\x18SearchFilesByNameRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x14\n" +
+	"\x05query\x18\x02 \x01(\tR\x05query\x12\x10\n" +
+	"\x03ref\x18\x03 \x01(\fR\x03ref\x12\x16\n" +
+	"\x06filter\x18\x04 \x01(\tR\x06filter\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\rR\x05limit\x12\x16\n" +
+	"\x06offset\x18\x06 \x01(\rR\x06offset\"1\n" +
+	"\x19SearchFilesByNameResponse\x12\x14\n" +
+	"\x05files\x18\x01 \x03(\fR\x05files\"e\n" +
+	"\x15SetCustomHooksRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"\x18\n" +
+	"\x16SetCustomHooksResponse\"Q\n" +
+	"\x15GetCustomHooksRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\",\n" +
+	"\x16GetCustomHooksResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"Y\n" +
+	"\x1dGetObjectDirectorySizeRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\"4\n" +
+	"\x1eGetObjectDirectorySizeResponse\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x03R\x04size\"S\n" +
 	"\x17RemoveRepositoryRequest\x128\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
@@ -3072,18 +5395,62 @@ const file_gitaly_repository_proto_rawDesc = "" +
 	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
 	"repository\x12*\n" +
 	"\x06source\x18\x02 \x01(\v2\x12.gitaly.RepositoryR\x06source\"\x1d\n" +
-	"\x1bReplicateRepositoryResponse2\x95\x0e\n" +
+	"\x1bReplicateRepositoryResponse\"\xfd\x01\n" +
+	"\x17BackupRepositoryRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12?\n" +
+	"\x11vanity_repository\x18\x02 \x01(\v2\x12.gitaly.RepositoryR\x10vanityRepository\x12\x1b\n" +
+	"\tbackup_id\x18\x03 \x01(\tR\bbackupId\x12 \n" +
+	"\vincremental\x18\x04 \x01(\bR\vincremental\x12(\n" +
+	"\x10latest_backup_id\x18\x05 \x01(\tR\x0elatestBackupId\"*\n" +
+	"\x18BackupRepositoryResponse\x1a\x0e\n" +
+	"\fSkippedError\"\xf6\x01\n" +
+	"\x18RestoreRepositoryRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12?\n" +
+	"\x11vanity_repository\x18\x02 \x01(\v2\x12.gitaly.RepositoryR\x10vanityRepository\x12\x1b\n" +
+	"\tbackup_id\x18\x03 \x01(\tR\bbackupId\x12#\n" +
+	"\ralways_create\x18\x04 \x01(\bR\falwaysCreate\x12\x1d\n" +
+	"\n" +
+	"use_latest\x18\x05 \x01(\bR\tuseLatest\"+\n" +
+	"\x19RestoreRepositoryResponse\x1a\x0e\n" +
+	"\fSkippedError\"\xa6\x01\n" +
+	"\x18GetFileAttributesRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\fR\brevision\x12\x1e\n" +
+	"\n" +
+	"attributes\x18\x03 \x03(\tR\n" +
+	"attributes\x12\x14\n" +
+	"\x05paths\x18\x04 \x03(\tR\x05paths\"\xce\x01\n" +
+	"\x19GetFileAttributesResponse\x12X\n" +
+	"\x0fattribute_infos\x18\x01 \x03(\v2/.gitaly.GetFileAttributesResponse.AttributeInfoR\x0eattributeInfos\x1aW\n" +
+	"\rAttributeInfo\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1c\n" +
+	"\tattribute\x18\x02 \x01(\tR\tattribute\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\tR\x05value\"M\n" +
+	"\x11FastExportRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\"(\n" +
+	"\x12FastExportResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data2\x81\x1b\n" +
 	"\x11RepositoryService\x12]\n" +
 	"\x10RepositoryExists\x12\x1f.gitaly.RepositoryExistsRequest\x1a .gitaly.RepositoryExistsResponse\"\x06\xfa\x97(\x02\b\x02\x12W\n" +
 	"\x0eRepositorySize\x12\x1d.gitaly.RepositorySizeRequest\x1a\x1e.gitaly.RepositorySizeResponse\"\x06\xfa\x97(\x02\b\x02\x12W\n" +
-	"\x0eRepositoryInfo\x12\x1d.gitaly.RepositoryInfoRequest\x1a\x1e.gitaly.RepositoryInfoResponse\"\x06\xfa\x97(\x02\b\x02\x12Q\n" +
+	"\x0eRepositoryInfo\x12\x1d.gitaly.RepositoryInfoRequest\x1a\x1e.gitaly.RepositoryInfoResponse\"\x06\xfa\x97(\x02\b\x02\x12P\n" +
+	"\vObjectsSize\x12\x1a.gitaly.ObjectsSizeRequest\x1a\x1b.gitaly.ObjectsSizeResponse\"\x06\xfa\x97(\x02\b\x02(\x01\x12Q\n" +
 	"\fObjectFormat\x12\x1b.gitaly.ObjectFormatRequest\x1a\x1c.gitaly.ObjectFormatResponse\"\x06\xfa\x97(\x02\b\x02\x12N\n" +
 	"\vFetchRemote\x12\x1a.gitaly.FetchRemoteRequest\x1a\x1b.gitaly.FetchRemoteResponse\"\x06\xfa\x97(\x02\b\x01\x12]\n" +
 	"\x10CreateRepository\x12\x1f.gitaly.CreateRepositoryRequest\x1a .gitaly.CreateRepositoryResponse\"\x06\xfa\x97(\x02\b\x01\x12M\n" +
 	"\n" +
 	"GetArchive\x12\x19.gitaly.GetArchiveRequest\x1a\x1a.gitaly.GetArchiveResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12]\n" +
 	"\x10HasLocalBranches\x12\x1f.gitaly.HasLocalBranchesRequest\x1a .gitaly.HasLocalBranchesResponse\"\x06\xfa\x97(\x02\b\x02\x12`\n" +
-	"\x11FetchSourceBranch\x12 .gitaly.FetchSourceBranchRequest\x1a!.gitaly.FetchSourceBranchResponse\"\x06\xfa\x97(\x02\b\x01\x12E\n" +
+	"\x11FetchSourceBranch\x12 .gitaly.FetchSourceBranchRequest\x1a!.gitaly.FetchSourceBranchResponse\"\x06\xfa\x97(\x02\b\x01\x129\n" +
+	"\x04Fsck\x12\x13.gitaly.FsckRequest\x1a\x14.gitaly.FsckResponse\"\x06\xfa\x97(\x02\b\x02\x12E\n" +
 	"\bWriteRef\x12\x17.gitaly.WriteRefRequest\x1a\x18.gitaly.WriteRefResponse\"\x06\xfa\x97(\x02\b\x01\x12T\n" +
 	"\rFindMergeBase\x12\x1c.gitaly.FindMergeBaseRequest\x1a\x1d.gitaly.FindMergeBaseResponse\"\x06\xfa\x97(\x02\b\x02\x12K\n" +
 	"\n" +
@@ -3091,10 +5458,27 @@ const file_gitaly_repository_proto_rawDesc = "" +
 	"\x17CreateRepositoryFromURL\x12&.gitaly.CreateRepositoryFromURLRequest\x1a'.gitaly.CreateRepositoryFromURLResponse\"\x06\xfa\x97(\x02\b\x01\x12P\n" +
 	"\vFetchBundle\x12\x1a.gitaly.FetchBundleRequest\x1a\x1b.gitaly.FetchBundleResponse\"\x06\xfa\x97(\x02\b\x01(\x01\x12}\n" +
 	"\x1aCreateRepositoryFromBundle\x12).gitaly.CreateRepositoryFromBundleRequest\x1a*.gitaly.CreateRepositoryFromBundleResponse\"\x06\xfa\x97(\x02\b\x01(\x01\x12\x81\x01\n" +
-	"\x1cCreateRepositoryFromSnapshot\x12+.gitaly.CreateRepositoryFromSnapshotRequest\x1a,.gitaly.CreateRepositoryFromSnapshotResponse\"\x06\xfa\x97(\x02\b\x01\x12]\n" +
+	"\x1cCreateRepositoryFromSnapshot\x12+.gitaly.CreateRepositoryFromSnapshotRequest\x1a,.gitaly.CreateRepositoryFromSnapshotResponse\"\x06\xfa\x97(\x02\b\x01\x12S\n" +
+	"\fCreateBundle\x12\x1b.gitaly.CreateBundleRequest\x1a\x1c.gitaly.CreateBundleResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12v\n" +
+	"\x17CreateBundleFromRefList\x12&.gitaly.CreateBundleFromRefListRequest\x1a'.gitaly.CreateBundleFromRefListResponse\"\x06\xfa\x97(\x02\b\x02(\x010\x01\x12J\n" +
+	"\tGetConfig\x12\x18.gitaly.GetConfigRequest\x1a\x19.gitaly.GetConfigResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12N\n" +
+	"\vFindLicense\x12\x1a.gitaly.FindLicenseRequest\x1a\x1b.gitaly.FindLicenseResponse\"\x06\xfa\x97(\x02\b\x02\x12`\n" +
+	"\x11CalculateChecksum\x12 .gitaly.CalculateChecksumRequest\x1a!.gitaly.CalculateChecksumResponse\"\x06\xfa\x97(\x02\b\x02\x12P\n" +
+	"\vGetSnapshot\x12\x1a.gitaly.GetSnapshotRequest\x1a\x1b.gitaly.GetSnapshotResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12V\n" +
+	"\rGetRawChanges\x12\x1c.gitaly.GetRawChangesRequest\x1a\x1d.gitaly.GetRawChangesResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12k\n" +
+	"\x14SearchFilesByContent\x12#.gitaly.SearchFilesByContentRequest\x1a$.gitaly.SearchFilesByContentResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12b\n" +
+	"\x11SearchFilesByName\x12 .gitaly.SearchFilesByNameRequest\x1a!.gitaly.SearchFilesByNameResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12Y\n" +
+	"\x0eSetCustomHooks\x12\x1d.gitaly.SetCustomHooksRequest\x1a\x1e.gitaly.SetCustomHooksResponse\"\x06\xfa\x97(\x02\b\x01(\x01\x12Y\n" +
+	"\x0eGetCustomHooks\x12\x1d.gitaly.GetCustomHooksRequest\x1a\x1e.gitaly.GetCustomHooksResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12o\n" +
+	"\x16GetObjectDirectorySize\x12%.gitaly.GetObjectDirectorySizeRequest\x1a&.gitaly.GetObjectDirectorySizeResponse\"\x06\xfa\x97(\x02\b\x02\x12]\n" +
 	"\x10RemoveRepository\x12\x1f.gitaly.RemoveRepositoryRequest\x1a .gitaly.RemoveRepositoryResponse\"\x06\xfa\x97(\x02\b\x01\x12f\n" +
 	"\x13ReplicateRepository\x12\".gitaly.ReplicateRepositoryRequest\x1a#.gitaly.ReplicateRepositoryResponse\"\x06\xfa\x97(\x02\b\x01\x12c\n" +
-	"\x12OptimizeRepository\x12!.gitaly.OptimizeRepositoryRequest\x1a\".gitaly.OptimizeRepositoryResponse\"\x06\xfa\x97(\x02\b\x03B\x1cZ\x1agitsplit/proto/go/gitalypbb\x06proto3"
+	"\x12OptimizeRepository\x12!.gitaly.OptimizeRepositoryRequest\x1a\".gitaly.OptimizeRepositoryResponse\"\x06\xfa\x97(\x02\b\x03\x12]\n" +
+	"\x10BackupRepository\x12\x1f.gitaly.BackupRepositoryRequest\x1a .gitaly.BackupRepositoryResponse\"\x06\xfa\x97(\x02\b\x02\x12`\n" +
+	"\x11RestoreRepository\x12 .gitaly.RestoreRepositoryRequest\x1a!.gitaly.RestoreRepositoryResponse\"\x06\xfa\x97(\x02\b\x01\x12`\n" +
+	"\x11GetFileAttributes\x12 .gitaly.GetFileAttributesRequest\x1a!.gitaly.GetFileAttributesResponse\"\x06\xfa\x97(\x02\b\x02\x12M\n" +
+	"\n" +
+	"FastExport\x12\x19.gitaly.FastExportRequest\x1a\x1a.gitaly.FastExportResponse\"\x06\xfa\x97(\x02\b\x020\x01B\x1cZ\x1agitsplit/proto/go/gitalypbb\x06proto3"
 
 var (
 	file_gitaly_repository_proto_rawDescOnce sync.Once
@@ -3108,142 +5492,242 @@ func file_gitaly_repository_proto_rawDescGZIP() []byte {
 	return file_gitaly_repository_proto_rawDescData
 }
 
-var file_gitaly_repository_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_gitaly_repository_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_gitaly_repository_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_gitaly_repository_proto_msgTypes = make([]protoimpl.MessageInfo, 85)
 var file_gitaly_repository_proto_goTypes = []any{
 	(RepositoryInfoResponse_ReferencesInfo_ReferenceBackend)(0), // 0: gitaly.RepositoryInfoResponse.ReferencesInfo.ReferenceBackend
 	(GetArchiveRequest_Format)(0),                               // 1: gitaly.GetArchiveRequest.Format
-	(OptimizeRepositoryRequest_Strategy)(0),                     // 2: gitaly.OptimizeRepositoryRequest.Strategy
-	(*RepositoryExistsRequest)(nil),                             // 3: gitaly.RepositoryExistsRequest
-	(*RepositoryExistsResponse)(nil),                            // 4: gitaly.RepositoryExistsResponse
-	(*RepositorySizeRequest)(nil),                               // 5: gitaly.RepositorySizeRequest
-	(*RepositorySizeResponse)(nil),                              // 6: gitaly.RepositorySizeResponse
-	(*RepositoryInfoRequest)(nil),                               // 7: gitaly.RepositoryInfoRequest
-	(*RepositoryInfoResponse)(nil),                              // 8: gitaly.RepositoryInfoResponse
-	(*ObjectFormatRequest)(nil),                                 // 9: gitaly.ObjectFormatRequest
-	(*ObjectFormatResponse)(nil),                                // 10: gitaly.ObjectFormatResponse
-	(*CreateRepositoryRequest)(nil),                             // 11: gitaly.CreateRepositoryRequest
-	(*CreateRepositoryResponse)(nil),                            // 12: gitaly.CreateRepositoryResponse
-	(*GetArchiveRequest)(nil),                                   // 13: gitaly.GetArchiveRequest
-	(*GetArchiveResponse)(nil),                                  // 14: gitaly.GetArchiveResponse
-	(*HasLocalBranchesRequest)(nil),                             // 15: gitaly.HasLocalBranchesRequest
-	(*HasLocalBranchesResponse)(nil),                            // 16: gitaly.HasLocalBranchesResponse
-	(*WriteRefRequest)(nil),                                     // 17: gitaly.WriteRefRequest
-	(*WriteRefResponse)(nil),                                    // 18: gitaly.WriteRefResponse
-	(*FindMergeBaseRequest)(nil),                                // 19: gitaly.FindMergeBaseRequest
-	(*FindMergeBaseResponse)(nil),                               // 20: gitaly.FindMergeBaseResponse
-	(*RemoveRepositoryRequest)(nil),                             // 21: gitaly.RemoveRepositoryRequest
-	(*RemoveRepositoryResponse)(nil),                            // 22: gitaly.RemoveRepositoryResponse
-	(*OptimizeRepositoryRequest)(nil),                           // 23: gitaly.OptimizeRepositoryRequest
-	(*OptimizeRepositoryResponse)(nil),                          // 24: gitaly.OptimizeRepositoryResponse
-	(*Remote)(nil),                                              // 25: gitaly.Remote
-	(*FetchRemoteRequest)(nil),                                  // 26: gitaly.FetchRemoteRequest
-	(*FetchRemoteResponse)(nil),                                 // 27: gitaly.FetchRemoteResponse
-	(*FetchSourceBranchRequest)(nil),                            // 28: gitaly.FetchSourceBranchRequest
-	(*FetchSourceBranchResponse)(nil),                           // 29: gitaly.FetchSourceBranchResponse
-	(*CreateForkRequest)(nil),                                   // 30: gitaly.CreateForkRequest
-	(*CreateForkResponse)(nil),                                  // 31: gitaly.CreateForkResponse
-	(*CreateRepositoryFromURLRequest)(nil),                      // 32: gitaly.CreateRepositoryFromURLRequest
-	(*CreateRepositoryFromURLResponse)(nil),                     // 33: gitaly.CreateRepositoryFromURLResponse
-	(*FetchBundleRequest)(nil),                                  // 34: gitaly.FetchBundleRequest
-	(*FetchBundleResponse)(nil),                                 // 35: gitaly.FetchBundleResponse
-	(*CreateRepositoryFromBundleRequest)(nil),                   // 36: gitaly.CreateRepositoryFromBundleRequest
-	(*CreateRepositoryFromBundleResponse)(nil),                  // 37: gitaly.CreateRepositoryFromBundleResponse
-	(*CreateRepositoryFromSnapshotRequest)(nil),                 // 38: gitaly.CreateRepositoryFromSnapshotRequest
-	(*CreateRepositoryFromSnapshotResponse)(nil),                // 39: gitaly.CreateRepositoryFromSnapshotResponse
-	(*ReplicateRepositoryRequest)(nil),                          // 40: gitaly.ReplicateRepositoryRequest
-	(*ReplicateRepositoryResponse)(nil),                         // 41: gitaly.ReplicateRepositoryResponse
-	(*RepositoryInfoResponse_AlternatesInfo)(nil),               // 42: gitaly.RepositoryInfoResponse.AlternatesInfo
-	(*RepositoryInfoResponse_BitmapInfo)(nil),                   // 43: gitaly.RepositoryInfoResponse.BitmapInfo
-	(*RepositoryInfoResponse_CommitGraphInfo)(nil),              // 44: gitaly.RepositoryInfoResponse.CommitGraphInfo
-	(*RepositoryInfoResponse_MultiPackIndexInfo)(nil),           // 45: gitaly.RepositoryInfoResponse.MultiPackIndexInfo
-	(*RepositoryInfoResponse_ObjectsInfo)(nil),                  // 46: gitaly.RepositoryInfoResponse.ObjectsInfo
-	(*RepositoryInfoResponse_ReferencesInfo)(nil),               // 47: gitaly.RepositoryInfoResponse.ReferencesInfo
-	(*Repository)(nil),                                          // 48: gitaly.Repository
-	(*timestamppb.Timestamp)(nil),                               // 49: google.protobuf.Timestamp
-	(ObjectFormat)(0),                                           // 50: gitaly.ObjectFormat
+	(GetRawChangesResponse_RawChange_Operation)(0),              // 2: gitaly.GetRawChangesResponse.RawChange.Operation
+	(OptimizeRepositoryRequest_Strategy)(0),                     // 3: gitaly.OptimizeRepositoryRequest.Strategy
+	(*RepositoryExistsRequest)(nil),                             // 4: gitaly.RepositoryExistsRequest
+	(*RepositoryExistsResponse)(nil),                            // 5: gitaly.RepositoryExistsResponse
+	(*RepositorySizeRequest)(nil),                               // 6: gitaly.RepositorySizeRequest
+	(*RepositorySizeResponse)(nil),                              // 7: gitaly.RepositorySizeResponse
+	(*ObjectsSizeRequest)(nil),                                  // 8: gitaly.ObjectsSizeRequest
+	(*ObjectsSizeResponse)(nil),                                 // 9: gitaly.ObjectsSizeResponse
+	(*RepositoryInfoRequest)(nil),                               // 10: gitaly.RepositoryInfoRequest
+	(*RepositoryInfoResponse)(nil),                              // 11: gitaly.RepositoryInfoResponse
+	(*ObjectFormatRequest)(nil),                                 // 12: gitaly.ObjectFormatRequest
+	(*ObjectFormatResponse)(nil),                                // 13: gitaly.ObjectFormatResponse
+	(*CreateRepositoryRequest)(nil),                             // 14: gitaly.CreateRepositoryRequest
+	(*CreateRepositoryResponse)(nil),                            // 15: gitaly.CreateRepositoryResponse
+	(*GetArchiveRequest)(nil),                                   // 16: gitaly.GetArchiveRequest
+	(*GetArchiveResponse)(nil),                                  // 17: gitaly.GetArchiveResponse
+	(*HasLocalBranchesRequest)(nil),                             // 18: gitaly.HasLocalBranchesRequest
+	(*HasLocalBranchesResponse)(nil),                            // 19: gitaly.HasLocalBranchesResponse
+	(*FsckRequest)(nil),                                         // 20: gitaly.FsckRequest
+	(*FsckResponse)(nil),                                        // 21: gitaly.FsckResponse
+	(*WriteRefRequest)(nil),                                     // 22: gitaly.WriteRefRequest
+	(*WriteRefResponse)(nil),                                    // 23: gitaly.WriteRefResponse
+	(*FindMergeBaseRequest)(nil),                                // 24: gitaly.FindMergeBaseRequest
+	(*FindMergeBaseResponse)(nil),                               // 25: gitaly.FindMergeBaseResponse
+	(*CreateBundleRequest)(nil),                                 // 26: gitaly.CreateBundleRequest
+	(*CreateBundleResponse)(nil),                                // 27: gitaly.CreateBundleResponse
+	(*CreateBundleFromRefListRequest)(nil),                      // 28: gitaly.CreateBundleFromRefListRequest
+	(*CreateBundleFromRefListResponse)(nil),                     // 29: gitaly.CreateBundleFromRefListResponse
+	(*GetConfigRequest)(nil),                                    // 30: gitaly.GetConfigRequest
+	(*GetConfigResponse)(nil),                                   // 31: gitaly.GetConfigResponse
+	(*FindLicenseRequest)(nil),                                  // 32: gitaly.FindLicenseRequest
+	(*FindLicenseResponse)(nil),                                 // 33: gitaly.FindLicenseResponse
+	(*CalculateChecksumRequest)(nil),                            // 34: gitaly.CalculateChecksumRequest
+	(*CalculateChecksumResponse)(nil),                           // 35: gitaly.CalculateChecksumResponse
+	(*GetSnapshotRequest)(nil),                                  // 36: gitaly.GetSnapshotRequest
+	(*GetSnapshotResponse)(nil),                                 // 37: gitaly.GetSnapshotResponse
+	(*GetRawChangesRequest)(nil),                                // 38: gitaly.GetRawChangesRequest
+	(*GetRawChangesResponse)(nil),                               // 39: gitaly.GetRawChangesResponse
+	(*SearchFilesByContentRequest)(nil),                         // 40: gitaly.SearchFilesByContentRequest
+	(*SearchFilesByContentResponse)(nil),                        // 41: gitaly.SearchFilesByContentResponse
+	(*SearchFilesByNameRequest)(nil),                            // 42: gitaly.SearchFilesByNameRequest
+	(*SearchFilesByNameResponse)(nil),                           // 43: gitaly.SearchFilesByNameResponse
+	(*SetCustomHooksRequest)(nil),                               // 44: gitaly.SetCustomHooksRequest
+	(*SetCustomHooksResponse)(nil),                              // 45: gitaly.SetCustomHooksResponse
+	(*GetCustomHooksRequest)(nil),                               // 46: gitaly.GetCustomHooksRequest
+	(*GetCustomHooksResponse)(nil),                              // 47: gitaly.GetCustomHooksResponse
+	(*GetObjectDirectorySizeRequest)(nil),                       // 48: gitaly.GetObjectDirectorySizeRequest
+	(*GetObjectDirectorySizeResponse)(nil),                      // 49: gitaly.GetObjectDirectorySizeResponse
+	(*RemoveRepositoryRequest)(nil),                             // 50: gitaly.RemoveRepositoryRequest
+	(*RemoveRepositoryResponse)(nil),                            // 51: gitaly.RemoveRepositoryResponse
+	(*OptimizeRepositoryRequest)(nil),                           // 52: gitaly.OptimizeRepositoryRequest
+	(*OptimizeRepositoryResponse)(nil),                          // 53: gitaly.OptimizeRepositoryResponse
+	(*Remote)(nil),                                              // 54: gitaly.Remote
+	(*FetchRemoteRequest)(nil),                                  // 55: gitaly.FetchRemoteRequest
+	(*FetchRemoteResponse)(nil),                                 // 56: gitaly.FetchRemoteResponse
+	(*FetchSourceBranchRequest)(nil),                            // 57: gitaly.FetchSourceBranchRequest
+	(*FetchSourceBranchResponse)(nil),                           // 58: gitaly.FetchSourceBranchResponse
+	(*CreateForkRequest)(nil),                                   // 59: gitaly.CreateForkRequest
+	(*CreateForkResponse)(nil),                                  // 60: gitaly.CreateForkResponse
+	(*CreateRepositoryFromURLRequest)(nil),                      // 61: gitaly.CreateRepositoryFromURLRequest
+	(*CreateRepositoryFromURLResponse)(nil),                     // 62: gitaly.CreateRepositoryFromURLResponse
+	(*FetchBundleRequest)(nil),                                  // 63: gitaly.FetchBundleRequest
+	(*FetchBundleResponse)(nil),                                 // 64: gitaly.FetchBundleResponse
+	(*CreateRepositoryFromBundleRequest)(nil),                   // 65: gitaly.CreateRepositoryFromBundleRequest
+	(*CreateRepositoryFromBundleResponse)(nil),                  // 66: gitaly.CreateRepositoryFromBundleResponse
+	(*CreateRepositoryFromSnapshotRequest)(nil),                 // 67: gitaly.CreateRepositoryFromSnapshotRequest
+	(*CreateRepositoryFromSnapshotResponse)(nil),                // 68: gitaly.CreateRepositoryFromSnapshotResponse
+	(*ReplicateRepositoryRequest)(nil),                          // 69: gitaly.ReplicateRepositoryRequest
+	(*ReplicateRepositoryResponse)(nil),                         // 70: gitaly.ReplicateRepositoryResponse
+	(*BackupRepositoryRequest)(nil),                             // 71: gitaly.BackupRepositoryRequest
+	(*BackupRepositoryResponse)(nil),                            // 72: gitaly.BackupRepositoryResponse
+	(*RestoreRepositoryRequest)(nil),                            // 73: gitaly.RestoreRepositoryRequest
+	(*RestoreRepositoryResponse)(nil),                           // 74: gitaly.RestoreRepositoryResponse
+	(*GetFileAttributesRequest)(nil),                            // 75: gitaly.GetFileAttributesRequest
+	(*GetFileAttributesResponse)(nil),                           // 76: gitaly.GetFileAttributesResponse
+	(*FastExportRequest)(nil),                                   // 77: gitaly.FastExportRequest
+	(*FastExportResponse)(nil),                                  // 78: gitaly.FastExportResponse
+	(*RepositoryInfoResponse_AlternatesInfo)(nil),               // 79: gitaly.RepositoryInfoResponse.AlternatesInfo
+	(*RepositoryInfoResponse_BitmapInfo)(nil),                   // 80: gitaly.RepositoryInfoResponse.BitmapInfo
+	(*RepositoryInfoResponse_CommitGraphInfo)(nil),              // 81: gitaly.RepositoryInfoResponse.CommitGraphInfo
+	(*RepositoryInfoResponse_MultiPackIndexInfo)(nil),           // 82: gitaly.RepositoryInfoResponse.MultiPackIndexInfo
+	(*RepositoryInfoResponse_ObjectsInfo)(nil),                  // 83: gitaly.RepositoryInfoResponse.ObjectsInfo
+	(*RepositoryInfoResponse_ReferencesInfo)(nil),               // 84: gitaly.RepositoryInfoResponse.ReferencesInfo
+	(*GetRawChangesResponse_RawChange)(nil),                     // 85: gitaly.GetRawChangesResponse.RawChange
+	(*BackupRepositoryResponse_SkippedError)(nil),               // 86: gitaly.BackupRepositoryResponse.SkippedError
+	(*RestoreRepositoryResponse_SkippedError)(nil),              // 87: gitaly.RestoreRepositoryResponse.SkippedError
+	(*GetFileAttributesResponse_AttributeInfo)(nil),             // 88: gitaly.GetFileAttributesResponse.AttributeInfo
+	(*Repository)(nil),                                          // 89: gitaly.Repository
+	(*timestamppb.Timestamp)(nil),                               // 90: google.protobuf.Timestamp
+	(ObjectFormat)(0),                                           // 91: gitaly.ObjectFormat
 }
 var file_gitaly_repository_proto_depIdxs = []int32{
-	48, // 0: gitaly.RepositoryExistsRequest.repository:type_name -> gitaly.Repository
-	48, // 1: gitaly.RepositorySizeRequest.repository:type_name -> gitaly.Repository
-	48, // 2: gitaly.RepositoryInfoRequest.repository:type_name -> gitaly.Repository
-	47, // 3: gitaly.RepositoryInfoResponse.references:type_name -> gitaly.RepositoryInfoResponse.ReferencesInfo
-	46, // 4: gitaly.RepositoryInfoResponse.objects:type_name -> gitaly.RepositoryInfoResponse.ObjectsInfo
-	44, // 5: gitaly.RepositoryInfoResponse.commit_graph:type_name -> gitaly.RepositoryInfoResponse.CommitGraphInfo
-	43, // 6: gitaly.RepositoryInfoResponse.bitmap:type_name -> gitaly.RepositoryInfoResponse.BitmapInfo
-	45, // 7: gitaly.RepositoryInfoResponse.multi_pack_index:type_name -> gitaly.RepositoryInfoResponse.MultiPackIndexInfo
-	43, // 8: gitaly.RepositoryInfoResponse.multi_pack_index_bitmap:type_name -> gitaly.RepositoryInfoResponse.BitmapInfo
-	42, // 9: gitaly.RepositoryInfoResponse.alternates:type_name -> gitaly.RepositoryInfoResponse.AlternatesInfo
-	49, // 10: gitaly.RepositoryInfoResponse.last_full_repack:type_name -> google.protobuf.Timestamp
-	48, // 11: gitaly.ObjectFormatRequest.repository:type_name -> gitaly.Repository
-	50, // 12: gitaly.ObjectFormatResponse.format:type_name -> gitaly.ObjectFormat
-	48, // 13: gitaly.CreateRepositoryRequest.repository:type_name -> gitaly.Repository
-	50, // 14: gitaly.CreateRepositoryRequest.object_format:type_name -> gitaly.ObjectFormat
-	48, // 15: gitaly.GetArchiveRequest.repository:type_name -> gitaly.Repository
-	1,  // 16: gitaly.GetArchiveRequest.format:type_name -> gitaly.GetArchiveRequest.Format
-	48, // 17: gitaly.HasLocalBranchesRequest.repository:type_name -> gitaly.Repository
-	48, // 18: gitaly.WriteRefRequest.repository:type_name -> gitaly.Repository
-	48, // 19: gitaly.FindMergeBaseRequest.repository:type_name -> gitaly.Repository
-	48, // 20: gitaly.RemoveRepositoryRequest.repository:type_name -> gitaly.Repository
-	48, // 21: gitaly.OptimizeRepositoryRequest.repository:type_name -> gitaly.Repository
-	2,  // 22: gitaly.OptimizeRepositoryRequest.strategy:type_name -> gitaly.OptimizeRepositoryRequest.Strategy
-	48, // 23: gitaly.FetchRemoteRequest.repository:type_name -> gitaly.Repository
-	25, // 24: gitaly.FetchRemoteRequest.remote_params:type_name -> gitaly.Remote
-	48, // 25: gitaly.FetchSourceBranchRequest.repository:type_name -> gitaly.Repository
-	48, // 26: gitaly.FetchSourceBranchRequest.source_repository:type_name -> gitaly.Repository
-	48, // 27: gitaly.CreateForkRequest.repository:type_name -> gitaly.Repository
-	48, // 28: gitaly.CreateForkRequest.source_repository:type_name -> gitaly.Repository
-	48, // 29: gitaly.CreateRepositoryFromURLRequest.repository:type_name -> gitaly.Repository
-	48, // 30: gitaly.FetchBundleRequest.repository:type_name -> gitaly.Repository
-	48, // 31: gitaly.CreateRepositoryFromBundleRequest.repository:type_name -> gitaly.Repository
-	48, // 32: gitaly.CreateRepositoryFromSnapshotRequest.repository:type_name -> gitaly.Repository
-	48, // 33: gitaly.ReplicateRepositoryRequest.repository:type_name -> gitaly.Repository
-	48, // 34: gitaly.ReplicateRepositoryRequest.source:type_name -> gitaly.Repository
-	49, // 35: gitaly.RepositoryInfoResponse.AlternatesInfo.last_modified:type_name -> google.protobuf.Timestamp
-	0,  // 36: gitaly.RepositoryInfoResponse.ReferencesInfo.reference_backend:type_name -> gitaly.RepositoryInfoResponse.ReferencesInfo.ReferenceBackend
-	3,  // 37: gitaly.RepositoryService.RepositoryExists:input_type -> gitaly.RepositoryExistsRequest
-	5,  // 38: gitaly.RepositoryService.RepositorySize:input_type -> gitaly.RepositorySizeRequest
-	7,  // 39: gitaly.RepositoryService.RepositoryInfo:input_type -> gitaly.RepositoryInfoRequest
-	9,  // 40: gitaly.RepositoryService.ObjectFormat:input_type -> gitaly.ObjectFormatRequest
-	26, // 41: gitaly.RepositoryService.FetchRemote:input_type -> gitaly.FetchRemoteRequest
-	11, // 42: gitaly.RepositoryService.CreateRepository:input_type -> gitaly.CreateRepositoryRequest
-	13, // 43: gitaly.RepositoryService.GetArchive:input_type -> gitaly.GetArchiveRequest
-	15, // 44: gitaly.RepositoryService.HasLocalBranches:input_type -> gitaly.HasLocalBranchesRequest
-	28, // 45: gitaly.RepositoryService.FetchSourceBranch:input_type -> gitaly.FetchSourceBranchRequest
-	17, // 46: gitaly.RepositoryService.WriteRef:input_type -> gitaly.WriteRefRequest
-	19, // 47: gitaly.RepositoryService.FindMergeBase:input_type -> gitaly.FindMergeBaseRequest
-	30, // 48: gitaly.RepositoryService.CreateFork:input_type -> gitaly.CreateForkRequest
-	32, // 49: gitaly.RepositoryService.CreateRepositoryFromURL:input_type -> gitaly.CreateRepositoryFromURLRequest
-	34, // 50: gitaly.RepositoryService.FetchBundle:input_type -> gitaly.FetchBundleRequest
-	36, // 51: gitaly.RepositoryService.CreateRepositoryFromBundle:input_type -> gitaly.CreateRepositoryFromBundleRequest
-	38, // 52: gitaly.RepositoryService.CreateRepositoryFromSnapshot:input_type -> gitaly.CreateRepositoryFromSnapshotRequest
-	21, // 53: gitaly.RepositoryService.RemoveRepository:input_type -> gitaly.RemoveRepositoryRequest
-	40, // 54: gitaly.RepositoryService.ReplicateRepository:input_type -> gitaly.ReplicateRepositoryRequest
-	23, // 55: gitaly.RepositoryService.OptimizeRepository:input_type -> gitaly.OptimizeRepositoryRequest
-	4,  // 56: gitaly.RepositoryService.RepositoryExists:output_type -> gitaly.RepositoryExistsResponse
-	6,  // 57: gitaly.RepositoryService.RepositorySize:output_type -> gitaly.RepositorySizeResponse
-	8,  // 58: gitaly.RepositoryService.RepositoryInfo:output_type -> gitaly.RepositoryInfoResponse
-	10, // 59: gitaly.RepositoryService.ObjectFormat:output_type -> gitaly.ObjectFormatResponse
-	27, // 60: gitaly.RepositoryService.FetchRemote:output_type -> gitaly.FetchRemoteResponse
-	12, // 61: gitaly.RepositoryService.CreateRepository:output_type -> gitaly.CreateRepositoryResponse
-	14, // 62: gitaly.RepositoryService.GetArchive:output_type -> gitaly.GetArchiveResponse
-	16, // 63: gitaly.RepositoryService.HasLocalBranches:output_type -> gitaly.HasLocalBranchesResponse
-	29, // 64: gitaly.RepositoryService.FetchSourceBranch:output_type -> gitaly.FetchSourceBranchResponse
-	18, // 65: gitaly.RepositoryService.WriteRef:output_type -> gitaly.WriteRefResponse
-	20, // 66: gitaly.RepositoryService.FindMergeBase:output_type -> gitaly.FindMergeBaseResponse
-	31, // 67: gitaly.RepositoryService.CreateFork:output_type -> gitaly.CreateForkResponse
-	33, // 68: gitaly.RepositoryService.CreateRepositoryFromURL:output_type -> gitaly.CreateRepositoryFromURLResponse
-	35, // 69: gitaly.RepositoryService.FetchBundle:output_type -> gitaly.FetchBundleResponse
-	37, // 70: gitaly.RepositoryService.CreateRepositoryFromBundle:output_type -> gitaly.CreateRepositoryFromBundleResponse
-	39, // 71: gitaly.RepositoryService.CreateRepositoryFromSnapshot:output_type -> gitaly.CreateRepositoryFromSnapshotResponse
-	22, // 72: gitaly.RepositoryService.RemoveRepository:output_type -> gitaly.RemoveRepositoryResponse
-	41, // 73: gitaly.RepositoryService.ReplicateRepository:output_type -> gitaly.ReplicateRepositoryResponse
-	24, // 74: gitaly.RepositoryService.OptimizeRepository:output_type -> gitaly.OptimizeRepositoryResponse
-	56, // [56:75] is the sub-list for method output_type
-	37, // [37:56] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	89, // 0: gitaly.RepositoryExistsRequest.repository:type_name -> gitaly.Repository
+	89, // 1: gitaly.RepositorySizeRequest.repository:type_name -> gitaly.Repository
+	89, // 2: gitaly.ObjectsSizeRequest.repository:type_name -> gitaly.Repository
+	89, // 3: gitaly.RepositoryInfoRequest.repository:type_name -> gitaly.Repository
+	84, // 4: gitaly.RepositoryInfoResponse.references:type_name -> gitaly.RepositoryInfoResponse.ReferencesInfo
+	83, // 5: gitaly.RepositoryInfoResponse.objects:type_name -> gitaly.RepositoryInfoResponse.ObjectsInfo
+	81, // 6: gitaly.RepositoryInfoResponse.commit_graph:type_name -> gitaly.RepositoryInfoResponse.CommitGraphInfo
+	80, // 7: gitaly.RepositoryInfoResponse.bitmap:type_name -> gitaly.RepositoryInfoResponse.BitmapInfo
+	82, // 8: gitaly.RepositoryInfoResponse.multi_pack_index:type_name -> gitaly.RepositoryInfoResponse.MultiPackIndexInfo
+	80, // 9: gitaly.RepositoryInfoResponse.multi_pack_index_bitmap:type_name -> gitaly.RepositoryInfoResponse.BitmapInfo
+	79, // 10: gitaly.RepositoryInfoResponse.alternates:type_name -> gitaly.RepositoryInfoResponse.AlternatesInfo
+	90, // 11: gitaly.RepositoryInfoResponse.last_full_repack:type_name -> google.protobuf.Timestamp
+	89, // 12: gitaly.ObjectFormatRequest.repository:type_name -> gitaly.Repository
+	91, // 13: gitaly.ObjectFormatResponse.format:type_name -> gitaly.ObjectFormat
+	89, // 14: gitaly.CreateRepositoryRequest.repository:type_name -> gitaly.Repository
+	91, // 15: gitaly.CreateRepositoryRequest.object_format:type_name -> gitaly.ObjectFormat
+	89, // 16: gitaly.GetArchiveRequest.repository:type_name -> gitaly.Repository
+	1,  // 17: gitaly.GetArchiveRequest.format:type_name -> gitaly.GetArchiveRequest.Format
+	89, // 18: gitaly.HasLocalBranchesRequest.repository:type_name -> gitaly.Repository
+	89, // 19: gitaly.FsckRequest.repository:type_name -> gitaly.Repository
+	89, // 20: gitaly.WriteRefRequest.repository:type_name -> gitaly.Repository
+	89, // 21: gitaly.FindMergeBaseRequest.repository:type_name -> gitaly.Repository
+	89, // 22: gitaly.CreateBundleRequest.repository:type_name -> gitaly.Repository
+	89, // 23: gitaly.CreateBundleFromRefListRequest.repository:type_name -> gitaly.Repository
+	89, // 24: gitaly.GetConfigRequest.repository:type_name -> gitaly.Repository
+	89, // 25: gitaly.FindLicenseRequest.repository:type_name -> gitaly.Repository
+	89, // 26: gitaly.CalculateChecksumRequest.repository:type_name -> gitaly.Repository
+	89, // 27: gitaly.GetSnapshotRequest.repository:type_name -> gitaly.Repository
+	89, // 28: gitaly.GetRawChangesRequest.repository:type_name -> gitaly.Repository
+	85, // 29: gitaly.GetRawChangesResponse.raw_changes:type_name -> gitaly.GetRawChangesResponse.RawChange
+	89, // 30: gitaly.SearchFilesByContentRequest.repository:type_name -> gitaly.Repository
+	89, // 31: gitaly.SearchFilesByNameRequest.repository:type_name -> gitaly.Repository
+	89, // 32: gitaly.SetCustomHooksRequest.repository:type_name -> gitaly.Repository
+	89, // 33: gitaly.GetCustomHooksRequest.repository:type_name -> gitaly.Repository
+	89, // 34: gitaly.GetObjectDirectorySizeRequest.repository:type_name -> gitaly.Repository
+	89, // 35: gitaly.RemoveRepositoryRequest.repository:type_name -> gitaly.Repository
+	89, // 36: gitaly.OptimizeRepositoryRequest.repository:type_name -> gitaly.Repository
+	3,  // 37: gitaly.OptimizeRepositoryRequest.strategy:type_name -> gitaly.OptimizeRepositoryRequest.Strategy
+	89, // 38: gitaly.FetchRemoteRequest.repository:type_name -> gitaly.Repository
+	54, // 39: gitaly.FetchRemoteRequest.remote_params:type_name -> gitaly.Remote
+	89, // 40: gitaly.FetchSourceBranchRequest.repository:type_name -> gitaly.Repository
+	89, // 41: gitaly.FetchSourceBranchRequest.source_repository:type_name -> gitaly.Repository
+	89, // 42: gitaly.CreateForkRequest.repository:type_name -> gitaly.Repository
+	89, // 43: gitaly.CreateForkRequest.source_repository:type_name -> gitaly.Repository
+	89, // 44: gitaly.CreateRepositoryFromURLRequest.repository:type_name -> gitaly.Repository
+	89, // 45: gitaly.FetchBundleRequest.repository:type_name -> gitaly.Repository
+	89, // 46: gitaly.CreateRepositoryFromBundleRequest.repository:type_name -> gitaly.Repository
+	89, // 47: gitaly.CreateRepositoryFromSnapshotRequest.repository:type_name -> gitaly.Repository
+	89, // 48: gitaly.ReplicateRepositoryRequest.repository:type_name -> gitaly.Repository
+	89, // 49: gitaly.ReplicateRepositoryRequest.source:type_name -> gitaly.Repository
+	89, // 50: gitaly.BackupRepositoryRequest.repository:type_name -> gitaly.Repository
+	89, // 51: gitaly.BackupRepositoryRequest.vanity_repository:type_name -> gitaly.Repository
+	89, // 52: gitaly.RestoreRepositoryRequest.repository:type_name -> gitaly.Repository
+	89, // 53: gitaly.RestoreRepositoryRequest.vanity_repository:type_name -> gitaly.Repository
+	89, // 54: gitaly.GetFileAttributesRequest.repository:type_name -> gitaly.Repository
+	88, // 55: gitaly.GetFileAttributesResponse.attribute_infos:type_name -> gitaly.GetFileAttributesResponse.AttributeInfo
+	89, // 56: gitaly.FastExportRequest.repository:type_name -> gitaly.Repository
+	90, // 57: gitaly.RepositoryInfoResponse.AlternatesInfo.last_modified:type_name -> google.protobuf.Timestamp
+	0,  // 58: gitaly.RepositoryInfoResponse.ReferencesInfo.reference_backend:type_name -> gitaly.RepositoryInfoResponse.ReferencesInfo.ReferenceBackend
+	2,  // 59: gitaly.GetRawChangesResponse.RawChange.operation:type_name -> gitaly.GetRawChangesResponse.RawChange.Operation
+	4,  // 60: gitaly.RepositoryService.RepositoryExists:input_type -> gitaly.RepositoryExistsRequest
+	6,  // 61: gitaly.RepositoryService.RepositorySize:input_type -> gitaly.RepositorySizeRequest
+	10, // 62: gitaly.RepositoryService.RepositoryInfo:input_type -> gitaly.RepositoryInfoRequest
+	8,  // 63: gitaly.RepositoryService.ObjectsSize:input_type -> gitaly.ObjectsSizeRequest
+	12, // 64: gitaly.RepositoryService.ObjectFormat:input_type -> gitaly.ObjectFormatRequest
+	55, // 65: gitaly.RepositoryService.FetchRemote:input_type -> gitaly.FetchRemoteRequest
+	14, // 66: gitaly.RepositoryService.CreateRepository:input_type -> gitaly.CreateRepositoryRequest
+	16, // 67: gitaly.RepositoryService.GetArchive:input_type -> gitaly.GetArchiveRequest
+	18, // 68: gitaly.RepositoryService.HasLocalBranches:input_type -> gitaly.HasLocalBranchesRequest
+	57, // 69: gitaly.RepositoryService.FetchSourceBranch:input_type -> gitaly.FetchSourceBranchRequest
+	20, // 70: gitaly.RepositoryService.Fsck:input_type -> gitaly.FsckRequest
+	22, // 71: gitaly.RepositoryService.WriteRef:input_type -> gitaly.WriteRefRequest
+	24, // 72: gitaly.RepositoryService.FindMergeBase:input_type -> gitaly.FindMergeBaseRequest
+	59, // 73: gitaly.RepositoryService.CreateFork:input_type -> gitaly.CreateForkRequest
+	61, // 74: gitaly.RepositoryService.CreateRepositoryFromURL:input_type -> gitaly.CreateRepositoryFromURLRequest
+	63, // 75: gitaly.RepositoryService.FetchBundle:input_type -> gitaly.FetchBundleRequest
+	65, // 76: gitaly.RepositoryService.CreateRepositoryFromBundle:input_type -> gitaly.CreateRepositoryFromBundleRequest
+	67, // 77: gitaly.RepositoryService.CreateRepositoryFromSnapshot:input_type -> gitaly.CreateRepositoryFromSnapshotRequest
+	26, // 78: gitaly.RepositoryService.CreateBundle:input_type -> gitaly.CreateBundleRequest
+	28, // 79: gitaly.RepositoryService.CreateBundleFromRefList:input_type -> gitaly.CreateBundleFromRefListRequest
+	30, // 80: gitaly.RepositoryService.GetConfig:input_type -> gitaly.GetConfigRequest
+	32, // 81: gitaly.RepositoryService.FindLicense:input_type -> gitaly.FindLicenseRequest
+	34, // 82: gitaly.RepositoryService.CalculateChecksum:input_type -> gitaly.CalculateChecksumRequest
+	36, // 83: gitaly.RepositoryService.GetSnapshot:input_type -> gitaly.GetSnapshotRequest
+	38, // 84: gitaly.RepositoryService.GetRawChanges:input_type -> gitaly.GetRawChangesRequest
+	40, // 85: gitaly.RepositoryService.SearchFilesByContent:input_type -> gitaly.SearchFilesByContentRequest
+	42, // 86: gitaly.RepositoryService.SearchFilesByName:input_type -> gitaly.SearchFilesByNameRequest
+	44, // 87: gitaly.RepositoryService.SetCustomHooks:input_type -> gitaly.SetCustomHooksRequest
+	46, // 88: gitaly.RepositoryService.GetCustomHooks:input_type -> gitaly.GetCustomHooksRequest
+	48, // 89: gitaly.RepositoryService.GetObjectDirectorySize:input_type -> gitaly.GetObjectDirectorySizeRequest
+	50, // 90: gitaly.RepositoryService.RemoveRepository:input_type -> gitaly.RemoveRepositoryRequest
+	69, // 91: gitaly.RepositoryService.ReplicateRepository:input_type -> gitaly.ReplicateRepositoryRequest
+	52, // 92: gitaly.RepositoryService.OptimizeRepository:input_type -> gitaly.OptimizeRepositoryRequest
+	71, // 93: gitaly.RepositoryService.BackupRepository:input_type -> gitaly.BackupRepositoryRequest
+	73, // 94: gitaly.RepositoryService.RestoreRepository:input_type -> gitaly.RestoreRepositoryRequest
+	75, // 95: gitaly.RepositoryService.GetFileAttributes:input_type -> gitaly.GetFileAttributesRequest
+	77, // 96: gitaly.RepositoryService.FastExport:input_type -> gitaly.FastExportRequest
+	5,  // 97: gitaly.RepositoryService.RepositoryExists:output_type -> gitaly.RepositoryExistsResponse
+	7,  // 98: gitaly.RepositoryService.RepositorySize:output_type -> gitaly.RepositorySizeResponse
+	11, // 99: gitaly.RepositoryService.RepositoryInfo:output_type -> gitaly.RepositoryInfoResponse
+	9,  // 100: gitaly.RepositoryService.ObjectsSize:output_type -> gitaly.ObjectsSizeResponse
+	13, // 101: gitaly.RepositoryService.ObjectFormat:output_type -> gitaly.ObjectFormatResponse
+	56, // 102: gitaly.RepositoryService.FetchRemote:output_type -> gitaly.FetchRemoteResponse
+	15, // 103: gitaly.RepositoryService.CreateRepository:output_type -> gitaly.CreateRepositoryResponse
+	17, // 104: gitaly.RepositoryService.GetArchive:output_type -> gitaly.GetArchiveResponse
+	19, // 105: gitaly.RepositoryService.HasLocalBranches:output_type -> gitaly.HasLocalBranchesResponse
+	58, // 106: gitaly.RepositoryService.FetchSourceBranch:output_type -> gitaly.FetchSourceBranchResponse
+	21, // 107: gitaly.RepositoryService.Fsck:output_type -> gitaly.FsckResponse
+	23, // 108: gitaly.RepositoryService.WriteRef:output_type -> gitaly.WriteRefResponse
+	25, // 109: gitaly.RepositoryService.FindMergeBase:output_type -> gitaly.FindMergeBaseResponse
+	60, // 110: gitaly.RepositoryService.CreateFork:output_type -> gitaly.CreateForkResponse
+	62, // 111: gitaly.RepositoryService.CreateRepositoryFromURL:output_type -> gitaly.CreateRepositoryFromURLResponse
+	64, // 112: gitaly.RepositoryService.FetchBundle:output_type -> gitaly.FetchBundleResponse
+	66, // 113: gitaly.RepositoryService.CreateRepositoryFromBundle:output_type -> gitaly.CreateRepositoryFromBundleResponse
+	68, // 114: gitaly.RepositoryService.CreateRepositoryFromSnapshot:output_type -> gitaly.CreateRepositoryFromSnapshotResponse
+	27, // 115: gitaly.RepositoryService.CreateBundle:output_type -> gitaly.CreateBundleResponse
+	29, // 116: gitaly.RepositoryService.CreateBundleFromRefList:output_type -> gitaly.CreateBundleFromRefListResponse
+	31, // 117: gitaly.RepositoryService.GetConfig:output_type -> gitaly.GetConfigResponse
+	33, // 118: gitaly.RepositoryService.FindLicense:output_type -> gitaly.FindLicenseResponse
+	35, // 119: gitaly.RepositoryService.CalculateChecksum:output_type -> gitaly.CalculateChecksumResponse
+	37, // 120: gitaly.RepositoryService.GetSnapshot:output_type -> gitaly.GetSnapshotResponse
+	39, // 121: gitaly.RepositoryService.GetRawChanges:output_type -> gitaly.GetRawChangesResponse
+	41, // 122: gitaly.RepositoryService.SearchFilesByContent:output_type -> gitaly.SearchFilesByContentResponse
+	43, // 123: gitaly.RepositoryService.SearchFilesByName:output_type -> gitaly.SearchFilesByNameResponse
+	45, // 124: gitaly.RepositoryService.SetCustomHooks:output_type -> gitaly.SetCustomHooksResponse
+	47, // 125: gitaly.RepositoryService.GetCustomHooks:output_type -> gitaly.GetCustomHooksResponse
+	49, // 126: gitaly.RepositoryService.GetObjectDirectorySize:output_type -> gitaly.GetObjectDirectorySizeResponse
+	51, // 127: gitaly.RepositoryService.RemoveRepository:output_type -> gitaly.RemoveRepositoryResponse
+	70, // 128: gitaly.RepositoryService.ReplicateRepository:output_type -> gitaly.ReplicateRepositoryResponse
+	53, // 129: gitaly.RepositoryService.OptimizeRepository:output_type -> gitaly.OptimizeRepositoryResponse
+	72, // 130: gitaly.RepositoryService.BackupRepository:output_type -> gitaly.BackupRepositoryResponse
+	74, // 131: gitaly.RepositoryService.RestoreRepository:output_type -> gitaly.RestoreRepositoryResponse
+	76, // 132: gitaly.RepositoryService.GetFileAttributes:output_type -> gitaly.GetFileAttributesResponse
+	78, // 133: gitaly.RepositoryService.FastExport:output_type -> gitaly.FastExportResponse
+	97, // [97:134] is the sub-list for method output_type
+	60, // [60:97] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_gitaly_repository_proto_init() }
@@ -3258,8 +5742,8 @@ func file_gitaly_repository_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gitaly_repository_proto_rawDesc), len(file_gitaly_repository_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   45,
+			NumEnums:      4,
+			NumMessages:   85,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

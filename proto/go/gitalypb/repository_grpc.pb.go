@@ -24,12 +24,14 @@ const (
 	RepositoryService_RepositoryExists_FullMethodName             = "/gitaly.RepositoryService/RepositoryExists"
 	RepositoryService_RepositorySize_FullMethodName               = "/gitaly.RepositoryService/RepositorySize"
 	RepositoryService_RepositoryInfo_FullMethodName               = "/gitaly.RepositoryService/RepositoryInfo"
+	RepositoryService_ObjectsSize_FullMethodName                  = "/gitaly.RepositoryService/ObjectsSize"
 	RepositoryService_ObjectFormat_FullMethodName                 = "/gitaly.RepositoryService/ObjectFormat"
 	RepositoryService_FetchRemote_FullMethodName                  = "/gitaly.RepositoryService/FetchRemote"
 	RepositoryService_CreateRepository_FullMethodName             = "/gitaly.RepositoryService/CreateRepository"
 	RepositoryService_GetArchive_FullMethodName                   = "/gitaly.RepositoryService/GetArchive"
 	RepositoryService_HasLocalBranches_FullMethodName             = "/gitaly.RepositoryService/HasLocalBranches"
 	RepositoryService_FetchSourceBranch_FullMethodName            = "/gitaly.RepositoryService/FetchSourceBranch"
+	RepositoryService_Fsck_FullMethodName                         = "/gitaly.RepositoryService/Fsck"
 	RepositoryService_WriteRef_FullMethodName                     = "/gitaly.RepositoryService/WriteRef"
 	RepositoryService_FindMergeBase_FullMethodName                = "/gitaly.RepositoryService/FindMergeBase"
 	RepositoryService_CreateFork_FullMethodName                   = "/gitaly.RepositoryService/CreateFork"
@@ -37,9 +39,25 @@ const (
 	RepositoryService_FetchBundle_FullMethodName                  = "/gitaly.RepositoryService/FetchBundle"
 	RepositoryService_CreateRepositoryFromBundle_FullMethodName   = "/gitaly.RepositoryService/CreateRepositoryFromBundle"
 	RepositoryService_CreateRepositoryFromSnapshot_FullMethodName = "/gitaly.RepositoryService/CreateRepositoryFromSnapshot"
+	RepositoryService_CreateBundle_FullMethodName                 = "/gitaly.RepositoryService/CreateBundle"
+	RepositoryService_CreateBundleFromRefList_FullMethodName      = "/gitaly.RepositoryService/CreateBundleFromRefList"
+	RepositoryService_GetConfig_FullMethodName                    = "/gitaly.RepositoryService/GetConfig"
+	RepositoryService_FindLicense_FullMethodName                  = "/gitaly.RepositoryService/FindLicense"
+	RepositoryService_CalculateChecksum_FullMethodName            = "/gitaly.RepositoryService/CalculateChecksum"
+	RepositoryService_GetSnapshot_FullMethodName                  = "/gitaly.RepositoryService/GetSnapshot"
+	RepositoryService_GetRawChanges_FullMethodName                = "/gitaly.RepositoryService/GetRawChanges"
+	RepositoryService_SearchFilesByContent_FullMethodName         = "/gitaly.RepositoryService/SearchFilesByContent"
+	RepositoryService_SearchFilesByName_FullMethodName            = "/gitaly.RepositoryService/SearchFilesByName"
+	RepositoryService_SetCustomHooks_FullMethodName               = "/gitaly.RepositoryService/SetCustomHooks"
+	RepositoryService_GetCustomHooks_FullMethodName               = "/gitaly.RepositoryService/GetCustomHooks"
+	RepositoryService_GetObjectDirectorySize_FullMethodName       = "/gitaly.RepositoryService/GetObjectDirectorySize"
 	RepositoryService_RemoveRepository_FullMethodName             = "/gitaly.RepositoryService/RemoveRepository"
 	RepositoryService_ReplicateRepository_FullMethodName          = "/gitaly.RepositoryService/ReplicateRepository"
 	RepositoryService_OptimizeRepository_FullMethodName           = "/gitaly.RepositoryService/OptimizeRepository"
+	RepositoryService_BackupRepository_FullMethodName             = "/gitaly.RepositoryService/BackupRepository"
+	RepositoryService_RestoreRepository_FullMethodName            = "/gitaly.RepositoryService/RestoreRepository"
+	RepositoryService_GetFileAttributes_FullMethodName            = "/gitaly.RepositoryService/GetFileAttributes"
+	RepositoryService_FastExport_FullMethodName                   = "/gitaly.RepositoryService/FastExport"
 )
 
 // RepositoryServiceClient is the client API for RepositoryService service.
@@ -55,6 +73,10 @@ type RepositoryServiceClient interface {
 	RepositorySize(ctx context.Context, in *RepositorySizeRequest, opts ...grpc.CallOption) (*RepositorySizeResponse, error)
 	// Describes how the repository is stored, for operators and housekeeping.
 	RepositoryInfo(ctx context.Context, in *RepositoryInfoRequest, opts ...grpc.CallOption) (*RepositoryInfoResponse, error)
+	// Adds up what the objects that revisions reach take on disk. The first message names the repository,
+	// all of them carry revisions. InvalidArgument for a revision that looks like an option or does not
+	// exist.
+	ObjectsSize(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ObjectsSizeRequest, ObjectsSizeResponse], error)
 	// Tells which hash function names the repository's objects.
 	ObjectFormat(ctx context.Context, in *ObjectFormatRequest, opts ...grpc.CallOption) (*ObjectFormatResponse, error)
 	// Brings branches and tags up to date with a remote repository. FailedPrecondition or Unavailable
@@ -71,6 +93,8 @@ type RepositoryServiceClient interface {
 	// Copies one branch of another repository, which may live on another server, to a ref of this one.
 	// A branch that does not exist is a good answer.
 	FetchSourceBranch(ctx context.Context, in *FetchSourceBranchRequest, opts ...grpc.CallOption) (*FetchSourceBranchResponse, error)
+	// Checks the repository. What is wrong with it is a good answer that says so.
+	Fsck(ctx context.Context, in *FsckRequest, opts ...grpc.CallOption) (*FsckResponse, error)
 	// Moves a ref, or HEAD, without running the user's hooks. FailedPrecondition when the old value
 	// does not fit.
 	WriteRef(ctx context.Context, in *WriteRefRequest, opts ...grpc.CallOption) (*WriteRefResponse, error)
@@ -88,6 +112,34 @@ type RepositoryServiceClient interface {
 	CreateRepositoryFromBundle(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CreateRepositoryFromBundleRequest, CreateRepositoryFromBundleResponse], error)
 	// Creates a repository from a snapshot, a tar of its refs and objects, that is fetched over HTTP.
 	CreateRepositoryFromSnapshot(ctx context.Context, in *CreateRepositoryFromSnapshotRequest, opts ...grpc.CallOption) (*CreateRepositoryFromSnapshotResponse, error)
+	// Writes all refs with all they reach as a bundle file. FailedPrecondition when there are none.
+	CreateBundle(ctx context.Context, in *CreateBundleRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CreateBundleResponse], error)
+	// Writes chosen refs with what they reach as a bundle file. FailedPrecondition when nothing is left
+	// to be written.
+	CreateBundleFromRefList(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CreateBundleFromRefListRequest, CreateBundleFromRefListResponse], error)
+	// Reads the repository's configuration file as it stands on disk.
+	GetConfig(ctx context.Context, in *GetConfigRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetConfigResponse], error)
+	// Recognises the license in the files of the default branch. None is a good answer.
+	FindLicense(ctx context.Context, in *FindLicenseRequest, opts ...grpc.CallOption) (*FindLicenseResponse, error)
+	// Condenses names and values of all refs into one number, equal for repositories with equal refs.
+	// DataLoss when the repository is damaged.
+	CalculateChecksum(ctx context.Context, in *CalculateChecksumRequest, opts ...grpc.CallOption) (*CalculateChecksumResponse, error)
+	// Packs the repository's files (refs, objects, HEAD, but no configuration and no hooks) into a tar
+	// file.
+	GetSnapshot(ctx context.Context, in *GetSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetSnapshotResponse], error)
+	// Lists the files that differ between two trees, renames found.
+	GetRawChanges(ctx context.Context, in *GetRawChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetRawChangesResponse], error)
+	// Finds lines that contain a text, with the lines around them.
+	SearchFilesByContent(ctx context.Context, in *SearchFilesByContentRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchFilesByContentResponse], error)
+	// Finds files by name.
+	SearchFilesByName(ctx context.Context, in *SearchFilesByNameRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchFilesByNameResponse], error)
+	// Replaces the repository's custom hooks by those of a tar file; an empty file removes them. Whole or
+	// not at all.
+	SetCustomHooks(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[SetCustomHooksRequest, SetCustomHooksResponse], error)
+	// Packs the repository's custom hooks into a tar file; no message when there are none.
+	GetCustomHooks(ctx context.Context, in *GetCustomHooksRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetCustomHooksResponse], error)
+	// Measures what the repository's own objects take on disk.
+	GetObjectDirectorySize(ctx context.Context, in *GetObjectDirectorySizeRequest, opts ...grpc.CallOption) (*GetObjectDirectorySizeResponse, error)
 	// Removes a repository with everything in it. NotFound when there is none.
 	RemoveRepository(ctx context.Context, in *RemoveRepositoryRequest, opts ...grpc.CallOption) (*RemoveRepositoryResponse, error)
 	// Makes a repository equal to one on another storage or server: refs, objects, HEAD and custom
@@ -96,6 +148,16 @@ type RepositoryServiceClient interface {
 	// Repacks, prunes and indexes as far as the repository needs it. AlreadyExists when that is under
 	// way.
 	OptimizeRepository(ctx context.Context, in *OptimizeRepositoryRequest, opts ...grpc.CallOption) (*OptimizeRepositoryResponse, error)
+	// Writes refs, objects and custom hooks to the server's backup storage. FailedPrecondition when there
+	// is nothing to write.
+	BackupRepository(ctx context.Context, in *BackupRepositoryRequest, opts ...grpc.CallOption) (*BackupRepositoryResponse, error)
+	// Makes the repository what a backup says, replacing what is there. FailedPrecondition when there is
+	// no such backup.
+	RestoreRepository(ctx context.Context, in *RestoreRepositoryRequest, opts ...grpc.CallOption) (*RestoreRepositoryResponse, error)
+	// Reads the gitattributes of paths as a revision has them.
+	GetFileAttributes(ctx context.Context, in *GetFileAttributesRequest, opts ...grpc.CallOption) (*GetFileAttributesResponse, error)
+	// Writes all refs with their history in the form that git fast-import reads.
+	FastExport(ctx context.Context, in *FastExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FastExportResponse], error)
 }
 
 type repositoryServiceClient struct {
@@ -136,6 +198,19 @@ func (c *repositoryServiceClient) RepositoryInfo(ctx context.Context, in *Reposi
 	return out, nil
 }
 
+func (c *repositoryServiceClient) ObjectsSize(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ObjectsSizeRequest, ObjectsSizeResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[0], RepositoryService_ObjectsSize_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ObjectsSizeRequest, ObjectsSizeResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_ObjectsSizeClient = grpc.ClientStreamingClient[ObjectsSizeRequest, ObjectsSizeResponse]
+
 func (c *repositoryServiceClient) ObjectFormat(ctx context.Context, in *ObjectFormatRequest, opts ...grpc.CallOption) (*ObjectFormatResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ObjectFormatResponse)
@@ -168,7 +243,7 @@ func (c *repositoryServiceClient) CreateRepository(ctx context.Context, in *Crea
 
 func (c *repositoryServiceClient) GetArchive(ctx context.Context, in *GetArchiveRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetArchiveResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[0], RepositoryService_GetArchive_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[1], RepositoryService_GetArchive_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -199,6 +274,16 @@ func (c *repositoryServiceClient) FetchSourceBranch(ctx context.Context, in *Fet
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(FetchSourceBranchResponse)
 	err := c.cc.Invoke(ctx, RepositoryService_FetchSourceBranch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *repositoryServiceClient) Fsck(ctx context.Context, in *FsckRequest, opts ...grpc.CallOption) (*FsckResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FsckResponse)
+	err := c.cc.Invoke(ctx, RepositoryService_Fsck_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -247,7 +332,7 @@ func (c *repositoryServiceClient) CreateRepositoryFromURL(ctx context.Context, i
 
 func (c *repositoryServiceClient) FetchBundle(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[FetchBundleRequest, FetchBundleResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[1], RepositoryService_FetchBundle_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[2], RepositoryService_FetchBundle_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +345,7 @@ type RepositoryService_FetchBundleClient = grpc.ClientStreamingClient[FetchBundl
 
 func (c *repositoryServiceClient) CreateRepositoryFromBundle(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CreateRepositoryFromBundleRequest, CreateRepositoryFromBundleResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[2], RepositoryService_CreateRepositoryFromBundle_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[3], RepositoryService_CreateRepositoryFromBundle_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -275,6 +360,195 @@ func (c *repositoryServiceClient) CreateRepositoryFromSnapshot(ctx context.Conte
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateRepositoryFromSnapshotResponse)
 	err := c.cc.Invoke(ctx, RepositoryService_CreateRepositoryFromSnapshot_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *repositoryServiceClient) CreateBundle(ctx context.Context, in *CreateBundleRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CreateBundleResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[4], RepositoryService_CreateBundle_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CreateBundleRequest, CreateBundleResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_CreateBundleClient = grpc.ServerStreamingClient[CreateBundleResponse]
+
+func (c *repositoryServiceClient) CreateBundleFromRefList(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CreateBundleFromRefListRequest, CreateBundleFromRefListResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[5], RepositoryService_CreateBundleFromRefList_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CreateBundleFromRefListRequest, CreateBundleFromRefListResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_CreateBundleFromRefListClient = grpc.BidiStreamingClient[CreateBundleFromRefListRequest, CreateBundleFromRefListResponse]
+
+func (c *repositoryServiceClient) GetConfig(ctx context.Context, in *GetConfigRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetConfigResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[6], RepositoryService_GetConfig_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetConfigRequest, GetConfigResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_GetConfigClient = grpc.ServerStreamingClient[GetConfigResponse]
+
+func (c *repositoryServiceClient) FindLicense(ctx context.Context, in *FindLicenseRequest, opts ...grpc.CallOption) (*FindLicenseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FindLicenseResponse)
+	err := c.cc.Invoke(ctx, RepositoryService_FindLicense_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *repositoryServiceClient) CalculateChecksum(ctx context.Context, in *CalculateChecksumRequest, opts ...grpc.CallOption) (*CalculateChecksumResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CalculateChecksumResponse)
+	err := c.cc.Invoke(ctx, RepositoryService_CalculateChecksum_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *repositoryServiceClient) GetSnapshot(ctx context.Context, in *GetSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetSnapshotResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[7], RepositoryService_GetSnapshot_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetSnapshotRequest, GetSnapshotResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_GetSnapshotClient = grpc.ServerStreamingClient[GetSnapshotResponse]
+
+func (c *repositoryServiceClient) GetRawChanges(ctx context.Context, in *GetRawChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetRawChangesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[8], RepositoryService_GetRawChanges_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetRawChangesRequest, GetRawChangesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_GetRawChangesClient = grpc.ServerStreamingClient[GetRawChangesResponse]
+
+func (c *repositoryServiceClient) SearchFilesByContent(ctx context.Context, in *SearchFilesByContentRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchFilesByContentResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[9], RepositoryService_SearchFilesByContent_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SearchFilesByContentRequest, SearchFilesByContentResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_SearchFilesByContentClient = grpc.ServerStreamingClient[SearchFilesByContentResponse]
+
+func (c *repositoryServiceClient) SearchFilesByName(ctx context.Context, in *SearchFilesByNameRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchFilesByNameResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[10], RepositoryService_SearchFilesByName_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SearchFilesByNameRequest, SearchFilesByNameResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_SearchFilesByNameClient = grpc.ServerStreamingClient[SearchFilesByNameResponse]
+
+func (c *repositoryServiceClient) SetCustomHooks(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[SetCustomHooksRequest, SetCustomHooksResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[11], RepositoryService_SetCustomHooks_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SetCustomHooksRequest, SetCustomHooksResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_SetCustomHooksClient = grpc.ClientStreamingClient[SetCustomHooksRequest, SetCustomHooksResponse]
+
+func (c *repositoryServiceClient) GetCustomHooks(ctx context.Context, in *GetCustomHooksRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetCustomHooksResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[12], RepositoryService_GetCustomHooks_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetCustomHooksRequest, GetCustomHooksResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_GetCustomHooksClient = grpc.ServerStreamingClient[GetCustomHooksResponse]
+
+func (c *repositoryServiceClient) GetObjectDirectorySize(ctx context.Context, in *GetObjectDirectorySizeRequest, opts ...grpc.CallOption) (*GetObjectDirectorySizeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetObjectDirectorySizeResponse)
+	err := c.cc.Invoke(ctx, RepositoryService_GetObjectDirectorySize_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -311,6 +585,55 @@ func (c *repositoryServiceClient) OptimizeRepository(ctx context.Context, in *Op
 	return out, nil
 }
 
+func (c *repositoryServiceClient) BackupRepository(ctx context.Context, in *BackupRepositoryRequest, opts ...grpc.CallOption) (*BackupRepositoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BackupRepositoryResponse)
+	err := c.cc.Invoke(ctx, RepositoryService_BackupRepository_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *repositoryServiceClient) RestoreRepository(ctx context.Context, in *RestoreRepositoryRequest, opts ...grpc.CallOption) (*RestoreRepositoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RestoreRepositoryResponse)
+	err := c.cc.Invoke(ctx, RepositoryService_RestoreRepository_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *repositoryServiceClient) GetFileAttributes(ctx context.Context, in *GetFileAttributesRequest, opts ...grpc.CallOption) (*GetFileAttributesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetFileAttributesResponse)
+	err := c.cc.Invoke(ctx, RepositoryService_GetFileAttributes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *repositoryServiceClient) FastExport(ctx context.Context, in *FastExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FastExportResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RepositoryService_ServiceDesc.Streams[13], RepositoryService_FastExport_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[FastExportRequest, FastExportResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_FastExportClient = grpc.ServerStreamingClient[FastExportResponse]
+
 // RepositoryServiceServer is the server API for RepositoryService service.
 // All implementations must embed UnimplementedRepositoryServiceServer
 // for forward compatibility.
@@ -324,6 +647,10 @@ type RepositoryServiceServer interface {
 	RepositorySize(context.Context, *RepositorySizeRequest) (*RepositorySizeResponse, error)
 	// Describes how the repository is stored, for operators and housekeeping.
 	RepositoryInfo(context.Context, *RepositoryInfoRequest) (*RepositoryInfoResponse, error)
+	// Adds up what the objects that revisions reach take on disk. The first message names the repository,
+	// all of them carry revisions. InvalidArgument for a revision that looks like an option or does not
+	// exist.
+	ObjectsSize(grpc.ClientStreamingServer[ObjectsSizeRequest, ObjectsSizeResponse]) error
 	// Tells which hash function names the repository's objects.
 	ObjectFormat(context.Context, *ObjectFormatRequest) (*ObjectFormatResponse, error)
 	// Brings branches and tags up to date with a remote repository. FailedPrecondition or Unavailable
@@ -340,6 +667,8 @@ type RepositoryServiceServer interface {
 	// Copies one branch of another repository, which may live on another server, to a ref of this one.
 	// A branch that does not exist is a good answer.
 	FetchSourceBranch(context.Context, *FetchSourceBranchRequest) (*FetchSourceBranchResponse, error)
+	// Checks the repository. What is wrong with it is a good answer that says so.
+	Fsck(context.Context, *FsckRequest) (*FsckResponse, error)
 	// Moves a ref, or HEAD, without running the user's hooks. FailedPrecondition when the old value
 	// does not fit.
 	WriteRef(context.Context, *WriteRefRequest) (*WriteRefResponse, error)
@@ -357,6 +686,34 @@ type RepositoryServiceServer interface {
 	CreateRepositoryFromBundle(grpc.ClientStreamingServer[CreateRepositoryFromBundleRequest, CreateRepositoryFromBundleResponse]) error
 	// Creates a repository from a snapshot, a tar of its refs and objects, that is fetched over HTTP.
 	CreateRepositoryFromSnapshot(context.Context, *CreateRepositoryFromSnapshotRequest) (*CreateRepositoryFromSnapshotResponse, error)
+	// Writes all refs with all they reach as a bundle file. FailedPrecondition when there are none.
+	CreateBundle(*CreateBundleRequest, grpc.ServerStreamingServer[CreateBundleResponse]) error
+	// Writes chosen refs with what they reach as a bundle file. FailedPrecondition when nothing is left
+	// to be written.
+	CreateBundleFromRefList(grpc.BidiStreamingServer[CreateBundleFromRefListRequest, CreateBundleFromRefListResponse]) error
+	// Reads the repository's configuration file as it stands on disk.
+	GetConfig(*GetConfigRequest, grpc.ServerStreamingServer[GetConfigResponse]) error
+	// Recognises the license in the files of the default branch. None is a good answer.
+	FindLicense(context.Context, *FindLicenseRequest) (*FindLicenseResponse, error)
+	// Condenses names and values of all refs into one number, equal for repositories with equal refs.
+	// DataLoss when the repository is damaged.
+	CalculateChecksum(context.Context, *CalculateChecksumRequest) (*CalculateChecksumResponse, error)
+	// Packs the repository's files (refs, objects, HEAD, but no configuration and no hooks) into a tar
+	// file.
+	GetSnapshot(*GetSnapshotRequest, grpc.ServerStreamingServer[GetSnapshotResponse]) error
+	// Lists the files that differ between two trees, renames found.
+	GetRawChanges(*GetRawChangesRequest, grpc.ServerStreamingServer[GetRawChangesResponse]) error
+	// Finds lines that contain a text, with the lines around them.
+	SearchFilesByContent(*SearchFilesByContentRequest, grpc.ServerStreamingServer[SearchFilesByContentResponse]) error
+	// Finds files by name.
+	SearchFilesByName(*SearchFilesByNameRequest, grpc.ServerStreamingServer[SearchFilesByNameResponse]) error
+	// Replaces the repository's custom hooks by those of a tar file; an empty file removes them. Whole or
+	// not at all.
+	SetCustomHooks(grpc.ClientStreamingServer[SetCustomHooksRequest, SetCustomHooksResponse]) error
+	// Packs the repository's custom hooks into a tar file; no message when there are none.
+	GetCustomHooks(*GetCustomHooksRequest, grpc.ServerStreamingServer[GetCustomHooksResponse]) error
+	// Measures what the repository's own objects take on disk.
+	GetObjectDirectorySize(context.Context, *GetObjectDirectorySizeRequest) (*GetObjectDirectorySizeResponse, error)
 	// Removes a repository with everything in it. NotFound when there is none.
 	RemoveRepository(context.Context, *RemoveRepositoryRequest) (*RemoveRepositoryResponse, error)
 	// Makes a repository equal to one on another storage or server: refs, objects, HEAD and custom
@@ -365,6 +722,16 @@ type RepositoryServiceServer interface {
 	// Repacks, prunes and indexes as far as the repository needs it. AlreadyExists when that is under
 	// way.
 	OptimizeRepository(context.Context, *OptimizeRepositoryRequest) (*OptimizeRepositoryResponse, error)
+	// Writes refs, objects and custom hooks to the server's backup storage. FailedPrecondition when there
+	// is nothing to write.
+	BackupRepository(context.Context, *BackupRepositoryRequest) (*BackupRepositoryResponse, error)
+	// Makes the repository what a backup says, replacing what is there. FailedPrecondition when there is
+	// no such backup.
+	RestoreRepository(context.Context, *RestoreRepositoryRequest) (*RestoreRepositoryResponse, error)
+	// Reads the gitattributes of paths as a revision has them.
+	GetFileAttributes(context.Context, *GetFileAttributesRequest) (*GetFileAttributesResponse, error)
+	// Writes all refs with their history in the form that git fast-import reads.
+	FastExport(*FastExportRequest, grpc.ServerStreamingServer[FastExportResponse]) error
 	mustEmbedUnimplementedRepositoryServiceServer()
 }
 
@@ -384,6 +751,9 @@ func (UnimplementedRepositoryServiceServer) RepositorySize(context.Context, *Rep
 func (UnimplementedRepositoryServiceServer) RepositoryInfo(context.Context, *RepositoryInfoRequest) (*RepositoryInfoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RepositoryInfo not implemented")
 }
+func (UnimplementedRepositoryServiceServer) ObjectsSize(grpc.ClientStreamingServer[ObjectsSizeRequest, ObjectsSizeResponse]) error {
+	return status.Error(codes.Unimplemented, "method ObjectsSize not implemented")
+}
 func (UnimplementedRepositoryServiceServer) ObjectFormat(context.Context, *ObjectFormatRequest) (*ObjectFormatResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ObjectFormat not implemented")
 }
@@ -401,6 +771,9 @@ func (UnimplementedRepositoryServiceServer) HasLocalBranches(context.Context, *H
 }
 func (UnimplementedRepositoryServiceServer) FetchSourceBranch(context.Context, *FetchSourceBranchRequest) (*FetchSourceBranchResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method FetchSourceBranch not implemented")
+}
+func (UnimplementedRepositoryServiceServer) Fsck(context.Context, *FsckRequest) (*FsckResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Fsck not implemented")
 }
 func (UnimplementedRepositoryServiceServer) WriteRef(context.Context, *WriteRefRequest) (*WriteRefResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method WriteRef not implemented")
@@ -423,6 +796,42 @@ func (UnimplementedRepositoryServiceServer) CreateRepositoryFromBundle(grpc.Clie
 func (UnimplementedRepositoryServiceServer) CreateRepositoryFromSnapshot(context.Context, *CreateRepositoryFromSnapshotRequest) (*CreateRepositoryFromSnapshotResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateRepositoryFromSnapshot not implemented")
 }
+func (UnimplementedRepositoryServiceServer) CreateBundle(*CreateBundleRequest, grpc.ServerStreamingServer[CreateBundleResponse]) error {
+	return status.Error(codes.Unimplemented, "method CreateBundle not implemented")
+}
+func (UnimplementedRepositoryServiceServer) CreateBundleFromRefList(grpc.BidiStreamingServer[CreateBundleFromRefListRequest, CreateBundleFromRefListResponse]) error {
+	return status.Error(codes.Unimplemented, "method CreateBundleFromRefList not implemented")
+}
+func (UnimplementedRepositoryServiceServer) GetConfig(*GetConfigRequest, grpc.ServerStreamingServer[GetConfigResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetConfig not implemented")
+}
+func (UnimplementedRepositoryServiceServer) FindLicense(context.Context, *FindLicenseRequest) (*FindLicenseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FindLicense not implemented")
+}
+func (UnimplementedRepositoryServiceServer) CalculateChecksum(context.Context, *CalculateChecksumRequest) (*CalculateChecksumResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CalculateChecksum not implemented")
+}
+func (UnimplementedRepositoryServiceServer) GetSnapshot(*GetSnapshotRequest, grpc.ServerStreamingServer[GetSnapshotResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetSnapshot not implemented")
+}
+func (UnimplementedRepositoryServiceServer) GetRawChanges(*GetRawChangesRequest, grpc.ServerStreamingServer[GetRawChangesResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetRawChanges not implemented")
+}
+func (UnimplementedRepositoryServiceServer) SearchFilesByContent(*SearchFilesByContentRequest, grpc.ServerStreamingServer[SearchFilesByContentResponse]) error {
+	return status.Error(codes.Unimplemented, "method SearchFilesByContent not implemented")
+}
+func (UnimplementedRepositoryServiceServer) SearchFilesByName(*SearchFilesByNameRequest, grpc.ServerStreamingServer[SearchFilesByNameResponse]) error {
+	return status.Error(codes.Unimplemented, "method SearchFilesByName not implemented")
+}
+func (UnimplementedRepositoryServiceServer) SetCustomHooks(grpc.ClientStreamingServer[SetCustomHooksRequest, SetCustomHooksResponse]) error {
+	return status.Error(codes.Unimplemented, "method SetCustomHooks not implemented")
+}
+func (UnimplementedRepositoryServiceServer) GetCustomHooks(*GetCustomHooksRequest, grpc.ServerStreamingServer[GetCustomHooksResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetCustomHooks not implemented")
+}
+func (UnimplementedRepositoryServiceServer) GetObjectDirectorySize(context.Context, *GetObjectDirectorySizeRequest) (*GetObjectDirectorySizeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetObjectDirectorySize not implemented")
+}
 func (UnimplementedRepositoryServiceServer) RemoveRepository(context.Context, *RemoveRepositoryRequest) (*RemoveRepositoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveRepository not implemented")
 }
@@ -431,6 +840,18 @@ func (UnimplementedRepositoryServiceServer) ReplicateRepository(context.Context,
 }
 func (UnimplementedRepositoryServiceServer) OptimizeRepository(context.Context, *OptimizeRepositoryRequest) (*OptimizeRepositoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method OptimizeRepository not implemented")
+}
+func (UnimplementedRepositoryServiceServer) BackupRepository(context.Context, *BackupRepositoryRequest) (*BackupRepositoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BackupRepository not implemented")
+}
+func (UnimplementedRepositoryServiceServer) RestoreRepository(context.Context, *RestoreRepositoryRequest) (*RestoreRepositoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestoreRepository not implemented")
+}
+func (UnimplementedRepositoryServiceServer) GetFileAttributes(context.Context, *GetFileAttributesRequest) (*GetFileAttributesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetFileAttributes not implemented")
+}
+func (UnimplementedRepositoryServiceServer) FastExport(*FastExportRequest, grpc.ServerStreamingServer[FastExportResponse]) error {
+	return status.Error(codes.Unimplemented, "method FastExport not implemented")
 }
 func (UnimplementedRepositoryServiceServer) mustEmbedUnimplementedRepositoryServiceServer() {}
 func (UnimplementedRepositoryServiceServer) testEmbeddedByValue()                           {}
@@ -506,6 +927,13 @@ func _RepositoryService_RepositoryInfo_Handler(srv interface{}, ctx context.Cont
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _RepositoryService_ObjectsSize_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(RepositoryServiceServer).ObjectsSize(&grpc.GenericServerStream[ObjectsSizeRequest, ObjectsSizeResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_ObjectsSizeServer = grpc.ClientStreamingServer[ObjectsSizeRequest, ObjectsSizeResponse]
 
 func _RepositoryService_ObjectFormat_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ObjectFormatRequest)
@@ -604,6 +1032,24 @@ func _RepositoryService_FetchSourceBranch_Handler(srv interface{}, ctx context.C
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RepositoryServiceServer).FetchSourceBranch(ctx, req.(*FetchSourceBranchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RepositoryService_Fsck_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FsckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RepositoryServiceServer).Fsck(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RepositoryService_Fsck_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RepositoryServiceServer).Fsck(ctx, req.(*FsckRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -712,6 +1158,151 @@ func _RepositoryService_CreateRepositoryFromSnapshot_Handler(srv interface{}, ct
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RepositoryService_CreateBundle_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(CreateBundleRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RepositoryServiceServer).CreateBundle(m, &grpc.GenericServerStream[CreateBundleRequest, CreateBundleResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_CreateBundleServer = grpc.ServerStreamingServer[CreateBundleResponse]
+
+func _RepositoryService_CreateBundleFromRefList_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(RepositoryServiceServer).CreateBundleFromRefList(&grpc.GenericServerStream[CreateBundleFromRefListRequest, CreateBundleFromRefListResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_CreateBundleFromRefListServer = grpc.BidiStreamingServer[CreateBundleFromRefListRequest, CreateBundleFromRefListResponse]
+
+func _RepositoryService_GetConfig_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetConfigRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RepositoryServiceServer).GetConfig(m, &grpc.GenericServerStream[GetConfigRequest, GetConfigResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_GetConfigServer = grpc.ServerStreamingServer[GetConfigResponse]
+
+func _RepositoryService_FindLicense_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FindLicenseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RepositoryServiceServer).FindLicense(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RepositoryService_FindLicense_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RepositoryServiceServer).FindLicense(ctx, req.(*FindLicenseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RepositoryService_CalculateChecksum_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CalculateChecksumRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RepositoryServiceServer).CalculateChecksum(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RepositoryService_CalculateChecksum_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RepositoryServiceServer).CalculateChecksum(ctx, req.(*CalculateChecksumRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RepositoryService_GetSnapshot_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetSnapshotRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RepositoryServiceServer).GetSnapshot(m, &grpc.GenericServerStream[GetSnapshotRequest, GetSnapshotResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_GetSnapshotServer = grpc.ServerStreamingServer[GetSnapshotResponse]
+
+func _RepositoryService_GetRawChanges_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetRawChangesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RepositoryServiceServer).GetRawChanges(m, &grpc.GenericServerStream[GetRawChangesRequest, GetRawChangesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_GetRawChangesServer = grpc.ServerStreamingServer[GetRawChangesResponse]
+
+func _RepositoryService_SearchFilesByContent_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(SearchFilesByContentRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RepositoryServiceServer).SearchFilesByContent(m, &grpc.GenericServerStream[SearchFilesByContentRequest, SearchFilesByContentResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_SearchFilesByContentServer = grpc.ServerStreamingServer[SearchFilesByContentResponse]
+
+func _RepositoryService_SearchFilesByName_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(SearchFilesByNameRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RepositoryServiceServer).SearchFilesByName(m, &grpc.GenericServerStream[SearchFilesByNameRequest, SearchFilesByNameResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_SearchFilesByNameServer = grpc.ServerStreamingServer[SearchFilesByNameResponse]
+
+func _RepositoryService_SetCustomHooks_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(RepositoryServiceServer).SetCustomHooks(&grpc.GenericServerStream[SetCustomHooksRequest, SetCustomHooksResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_SetCustomHooksServer = grpc.ClientStreamingServer[SetCustomHooksRequest, SetCustomHooksResponse]
+
+func _RepositoryService_GetCustomHooks_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetCustomHooksRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RepositoryServiceServer).GetCustomHooks(m, &grpc.GenericServerStream[GetCustomHooksRequest, GetCustomHooksResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_GetCustomHooksServer = grpc.ServerStreamingServer[GetCustomHooksResponse]
+
+func _RepositoryService_GetObjectDirectorySize_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetObjectDirectorySizeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RepositoryServiceServer).GetObjectDirectorySize(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RepositoryService_GetObjectDirectorySize_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RepositoryServiceServer).GetObjectDirectorySize(ctx, req.(*GetObjectDirectorySizeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RepositoryService_RemoveRepository_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RemoveRepositoryRequest)
 	if err := dec(in); err != nil {
@@ -766,6 +1357,71 @@ func _RepositoryService_OptimizeRepository_Handler(srv interface{}, ctx context.
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RepositoryService_BackupRepository_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BackupRepositoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RepositoryServiceServer).BackupRepository(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RepositoryService_BackupRepository_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RepositoryServiceServer).BackupRepository(ctx, req.(*BackupRepositoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RepositoryService_RestoreRepository_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestoreRepositoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RepositoryServiceServer).RestoreRepository(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RepositoryService_RestoreRepository_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RepositoryServiceServer).RestoreRepository(ctx, req.(*RestoreRepositoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RepositoryService_GetFileAttributes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetFileAttributesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RepositoryServiceServer).GetFileAttributes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RepositoryService_GetFileAttributes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RepositoryServiceServer).GetFileAttributes(ctx, req.(*GetFileAttributesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RepositoryService_FastExport_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(FastExportRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RepositoryServiceServer).FastExport(m, &grpc.GenericServerStream[FastExportRequest, FastExportResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RepositoryService_FastExportServer = grpc.ServerStreamingServer[FastExportResponse]
+
 // RepositoryService_ServiceDesc is the grpc.ServiceDesc for RepositoryService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -806,6 +1462,10 @@ var RepositoryService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _RepositoryService_FetchSourceBranch_Handler,
 		},
 		{
+			MethodName: "Fsck",
+			Handler:    _RepositoryService_Fsck_Handler,
+		},
+		{
 			MethodName: "WriteRef",
 			Handler:    _RepositoryService_WriteRef_Handler,
 		},
@@ -826,6 +1486,18 @@ var RepositoryService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _RepositoryService_CreateRepositoryFromSnapshot_Handler,
 		},
 		{
+			MethodName: "FindLicense",
+			Handler:    _RepositoryService_FindLicense_Handler,
+		},
+		{
+			MethodName: "CalculateChecksum",
+			Handler:    _RepositoryService_CalculateChecksum_Handler,
+		},
+		{
+			MethodName: "GetObjectDirectorySize",
+			Handler:    _RepositoryService_GetObjectDirectorySize_Handler,
+		},
+		{
 			MethodName: "RemoveRepository",
 			Handler:    _RepositoryService_RemoveRepository_Handler,
 		},
@@ -837,8 +1509,25 @@ var RepositoryService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "OptimizeRepository",
 			Handler:    _RepositoryService_OptimizeRepository_Handler,
 		},
+		{
+			MethodName: "BackupRepository",
+			Handler:    _RepositoryService_BackupRepository_Handler,
+		},
+		{
+			MethodName: "RestoreRepository",
+			Handler:    _RepositoryService_RestoreRepository_Handler,
+		},
+		{
+			MethodName: "GetFileAttributes",
+			Handler:    _RepositoryService_GetFileAttributes_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ObjectsSize",
+			Handler:       _RepositoryService_ObjectsSize_Handler,
+			ClientStreams: true,
+		},
 		{
 			StreamName:    "GetArchive",
 			Handler:       _RepositoryService_GetArchive_Handler,
@@ -853,6 +1542,57 @@ var RepositoryService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "CreateRepositoryFromBundle",
 			Handler:       _RepositoryService_CreateRepositoryFromBundle_Handler,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "CreateBundle",
+			Handler:       _RepositoryService_CreateBundle_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "CreateBundleFromRefList",
+			Handler:       _RepositoryService_CreateBundleFromRefList_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "GetConfig",
+			Handler:       _RepositoryService_GetConfig_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GetSnapshot",
+			Handler:       _RepositoryService_GetSnapshot_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GetRawChanges",
+			Handler:       _RepositoryService_GetRawChanges_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "SearchFilesByContent",
+			Handler:       _RepositoryService_SearchFilesByContent_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "SearchFilesByName",
+			Handler:       _RepositoryService_SearchFilesByName_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "SetCustomHooks",
+			Handler:       _RepositoryService_SetCustomHooks_Handler,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "GetCustomHooks",
+			Handler:       _RepositoryService_GetCustomHooks_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "FastExport",
+			Handler:       _RepositoryService_FastExport_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "gitaly/repository.proto",
