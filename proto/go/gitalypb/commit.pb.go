@@ -131,7 +131,7 @@ func (x TreeEntryResponse_ObjectType) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TreeEntryResponse_ObjectType.Descriptor instead.
 func (TreeEntryResponse_ObjectType) EnumDescriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{5, 0}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{7, 0}
 }
 
 // Order of the entries.
@@ -184,7 +184,60 @@ func (x GetTreeEntriesRequest_SortBy) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GetTreeEntriesRequest_SortBy.Descriptor instead.
 func (GetTreeEntriesRequest_SortBy) EnumDescriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{8, 0}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{12, 0}
+}
+
+// Order in which commits come.
+type FindAllCommitsRequest_Order int32
+
+const (
+	// As git meets them: by time, newest first.
+	FindAllCommitsRequest_NONE FindAllCommitsRequest_Order = 0
+	// No parent before its children, and lines of history kept together.
+	FindAllCommitsRequest_TOPO FindAllCommitsRequest_Order = 1
+	// No parent before its children, else by time.
+	FindAllCommitsRequest_DATE FindAllCommitsRequest_Order = 2
+)
+
+// Enum value maps for FindAllCommitsRequest_Order.
+var (
+	FindAllCommitsRequest_Order_name = map[int32]string{
+		0: "NONE",
+		1: "TOPO",
+		2: "DATE",
+	}
+	FindAllCommitsRequest_Order_value = map[string]int32{
+		"NONE": 0,
+		"TOPO": 1,
+		"DATE": 2,
+	}
+)
+
+func (x FindAllCommitsRequest_Order) Enum() *FindAllCommitsRequest_Order {
+	p := new(FindAllCommitsRequest_Order)
+	*p = x
+	return p
+}
+
+func (x FindAllCommitsRequest_Order) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FindAllCommitsRequest_Order) Descriptor() protoreflect.EnumDescriptor {
+	return file_gitaly_commit_proto_enumTypes[3].Descriptor()
+}
+
+func (FindAllCommitsRequest_Order) Type() protoreflect.EnumType {
+	return &file_gitaly_commit_proto_enumTypes[3]
+}
+
+func (x FindAllCommitsRequest_Order) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FindAllCommitsRequest_Order.Descriptor instead.
+func (FindAllCommitsRequest_Order) EnumDescriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{21, 0}
 }
 
 // Order in which commits come.
@@ -220,11 +273,11 @@ func (x FindCommitsRequest_Order) String() string {
 }
 
 func (FindCommitsRequest_Order) Descriptor() protoreflect.EnumDescriptor {
-	return file_gitaly_commit_proto_enumTypes[3].Descriptor()
+	return file_gitaly_commit_proto_enumTypes[4].Descriptor()
 }
 
 func (FindCommitsRequest_Order) Type() protoreflect.EnumType {
-	return &file_gitaly_commit_proto_enumTypes[3]
+	return &file_gitaly_commit_proto_enumTypes[4]
 }
 
 func (x FindCommitsRequest_Order) Number() protoreflect.EnumNumber {
@@ -233,7 +286,60 @@ func (x FindCommitsRequest_Order) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FindCommitsRequest_Order.Descriptor instead.
 func (FindCommitsRequest_Order) EnumDescriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{17, 0}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{23, 0}
+}
+
+// Whose key made the signature.
+type GetCommitSignaturesResponse_Signer int32
+
+const (
+	// Not known.
+	GetCommitSignaturesResponse_SIGNER_UNSPECIFIED GetCommitSignaturesResponse_Signer = 0
+	// Somebody's.
+	GetCommitSignaturesResponse_SIGNER_USER GetCommitSignaturesResponse_Signer = 1
+	// The server's own, for commits made on the web.
+	GetCommitSignaturesResponse_SIGNER_SYSTEM GetCommitSignaturesResponse_Signer = 2
+)
+
+// Enum value maps for GetCommitSignaturesResponse_Signer.
+var (
+	GetCommitSignaturesResponse_Signer_name = map[int32]string{
+		0: "SIGNER_UNSPECIFIED",
+		1: "SIGNER_USER",
+		2: "SIGNER_SYSTEM",
+	}
+	GetCommitSignaturesResponse_Signer_value = map[string]int32{
+		"SIGNER_UNSPECIFIED": 0,
+		"SIGNER_USER":        1,
+		"SIGNER_SYSTEM":      2,
+	}
+)
+
+func (x GetCommitSignaturesResponse_Signer) Enum() *GetCommitSignaturesResponse_Signer {
+	p := new(GetCommitSignaturesResponse_Signer)
+	*p = x
+	return p
+}
+
+func (x GetCommitSignaturesResponse_Signer) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (GetCommitSignaturesResponse_Signer) Descriptor() protoreflect.EnumDescriptor {
+	return file_gitaly_commit_proto_enumTypes[5].Descriptor()
+}
+
+func (GetCommitSignaturesResponse_Signer) Type() protoreflect.EnumType {
+	return &file_gitaly_commit_proto_enumTypes[5]
+}
+
+func (x GetCommitSignaturesResponse_Signer) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use GetCommitSignaturesResponse_Signer.Descriptor instead.
+func (GetCommitSignaturesResponse_Signer) EnumDescriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{44, 0}
 }
 
 // What kind of entry it is.
@@ -273,11 +379,11 @@ func (x TreeEntry_EntryType) String() string {
 }
 
 func (TreeEntry_EntryType) Descriptor() protoreflect.EnumDescriptor {
-	return file_gitaly_commit_proto_enumTypes[4].Descriptor()
+	return file_gitaly_commit_proto_enumTypes[6].Descriptor()
 }
 
 func (TreeEntry_EntryType) Type() protoreflect.EnumType {
-	return &file_gitaly_commit_proto_enumTypes[4]
+	return &file_gitaly_commit_proto_enumTypes[6]
 }
 
 func (x TreeEntry_EntryType) Number() protoreflect.EnumNumber {
@@ -286,7 +392,7 @@ func (x TreeEntry_EntryType) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TreeEntry_EntryType.Descriptor instead.
 func (TreeEntry_EntryType) EnumDescriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{26, 0}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{49, 0}
 }
 
 // Selects commits.
@@ -525,6 +631,107 @@ func (x *ListCommitsResponse) GetPaginationCursor() *PaginationCursor {
 	return nil
 }
 
+// Selects a page of all commits.
+type ListAllCommitsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Page to send; absent sends everything. The token is a commit id.
+	PaginationParams *PaginationParameter `protobuf:"bytes,2,opt,name=pagination_params,json=paginationParams,proto3" json:"pagination_params,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListAllCommitsRequest) Reset() {
+	*x = ListAllCommitsRequest{}
+	mi := &file_gitaly_commit_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAllCommitsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAllCommitsRequest) ProtoMessage() {}
+
+func (x *ListAllCommitsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAllCommitsRequest.ProtoReflect.Descriptor instead.
+func (*ListAllCommitsRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ListAllCommitsRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *ListAllCommitsRequest) GetPaginationParams() *PaginationParameter {
+	if x != nil {
+		return x.PaginationParams
+	}
+	return nil
+}
+
+// Some of the commits; the stream carries the rest.
+type ListAllCommitsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Commits in the order of their ids.
+	Commits       []*GitCommit `protobuf:"bytes,1,rep,name=commits,proto3" json:"commits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAllCommitsResponse) Reset() {
+	*x = ListAllCommitsResponse{}
+	mi := &file_gitaly_commit_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAllCommitsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAllCommitsResponse) ProtoMessage() {}
+
+func (x *ListAllCommitsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAllCommitsResponse.ProtoReflect.Descriptor instead.
+func (*ListAllCommitsResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ListAllCommitsResponse) GetCommits() []*GitCommit {
+	if x != nil {
+		return x.Commits
+	}
+	return nil
+}
+
 // Names two commits.
 type CommitIsAncestorRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -540,7 +747,7 @@ type CommitIsAncestorRequest struct {
 
 func (x *CommitIsAncestorRequest) Reset() {
 	*x = CommitIsAncestorRequest{}
-	mi := &file_gitaly_commit_proto_msgTypes[2]
+	mi := &file_gitaly_commit_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +759,7 @@ func (x *CommitIsAncestorRequest) String() string {
 func (*CommitIsAncestorRequest) ProtoMessage() {}
 
 func (x *CommitIsAncestorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[2]
+	mi := &file_gitaly_commit_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +772,7 @@ func (x *CommitIsAncestorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitIsAncestorRequest.ProtoReflect.Descriptor instead.
 func (*CommitIsAncestorRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{2}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CommitIsAncestorRequest) GetRepository() *Repository {
@@ -600,7 +807,7 @@ type CommitIsAncestorResponse struct {
 
 func (x *CommitIsAncestorResponse) Reset() {
 	*x = CommitIsAncestorResponse{}
-	mi := &file_gitaly_commit_proto_msgTypes[3]
+	mi := &file_gitaly_commit_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -612,7 +819,7 @@ func (x *CommitIsAncestorResponse) String() string {
 func (*CommitIsAncestorResponse) ProtoMessage() {}
 
 func (x *CommitIsAncestorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[3]
+	mi := &file_gitaly_commit_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -625,7 +832,7 @@ func (x *CommitIsAncestorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitIsAncestorResponse.ProtoReflect.Descriptor instead.
 func (*CommitIsAncestorResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{3}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CommitIsAncestorResponse) GetValue() bool {
@@ -654,7 +861,7 @@ type TreeEntryRequest struct {
 
 func (x *TreeEntryRequest) Reset() {
 	*x = TreeEntryRequest{}
-	mi := &file_gitaly_commit_proto_msgTypes[4]
+	mi := &file_gitaly_commit_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +873,7 @@ func (x *TreeEntryRequest) String() string {
 func (*TreeEntryRequest) ProtoMessage() {}
 
 func (x *TreeEntryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[4]
+	mi := &file_gitaly_commit_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +886,7 @@ func (x *TreeEntryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeEntryRequest.ProtoReflect.Descriptor instead.
 func (*TreeEntryRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{4}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *TreeEntryRequest) GetRepository() *Repository {
@@ -736,7 +943,7 @@ type TreeEntryResponse struct {
 
 func (x *TreeEntryResponse) Reset() {
 	*x = TreeEntryResponse{}
-	mi := &file_gitaly_commit_proto_msgTypes[5]
+	mi := &file_gitaly_commit_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -748,7 +955,7 @@ func (x *TreeEntryResponse) String() string {
 func (*TreeEntryResponse) ProtoMessage() {}
 
 func (x *TreeEntryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[5]
+	mi := &file_gitaly_commit_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -761,7 +968,7 @@ func (x *TreeEntryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeEntryResponse.ProtoReflect.Descriptor instead.
 func (*TreeEntryResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{5}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TreeEntryResponse) GetType() TreeEntryResponse_ObjectType {
@@ -832,7 +1039,7 @@ type CountCommitsRequest struct {
 
 func (x *CountCommitsRequest) Reset() {
 	*x = CountCommitsRequest{}
-	mi := &file_gitaly_commit_proto_msgTypes[6]
+	mi := &file_gitaly_commit_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +1051,7 @@ func (x *CountCommitsRequest) String() string {
 func (*CountCommitsRequest) ProtoMessage() {}
 
 func (x *CountCommitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[6]
+	mi := &file_gitaly_commit_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +1064,7 @@ func (x *CountCommitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountCommitsRequest.ProtoReflect.Descriptor instead.
 func (*CountCommitsRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{6}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CountCommitsRequest) GetRepository() *Repository {
@@ -943,7 +1150,7 @@ type CountCommitsResponse struct {
 
 func (x *CountCommitsResponse) Reset() {
 	*x = CountCommitsResponse{}
-	mi := &file_gitaly_commit_proto_msgTypes[7]
+	mi := &file_gitaly_commit_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1162,7 @@ func (x *CountCommitsResponse) String() string {
 func (*CountCommitsResponse) ProtoMessage() {}
 
 func (x *CountCommitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[7]
+	mi := &file_gitaly_commit_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,12 +1175,140 @@ func (x *CountCommitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountCommitsResponse.ProtoReflect.Descriptor instead.
 func (*CountCommitsResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{7}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CountCommitsResponse) GetCount() int32 {
 	if x != nil {
 		return x.Count
+	}
+	return 0
+}
+
+// Names two revisions.
+type CountDivergingCommitsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// One revision. Required.
+	From []byte `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	// The other. Required.
+	To []byte `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	// Stop after so many commits of both sides together; 0 counts all.
+	MaxCount      int32 `protobuf:"varint,7,opt,name=max_count,json=maxCount,proto3" json:"max_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountDivergingCommitsRequest) Reset() {
+	*x = CountDivergingCommitsRequest{}
+	mi := &file_gitaly_commit_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountDivergingCommitsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountDivergingCommitsRequest) ProtoMessage() {}
+
+func (x *CountDivergingCommitsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountDivergingCommitsRequest.ProtoReflect.Descriptor instead.
+func (*CountDivergingCommitsRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CountDivergingCommitsRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *CountDivergingCommitsRequest) GetFrom() []byte {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *CountDivergingCommitsRequest) GetTo() []byte {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *CountDivergingCommitsRequest) GetMaxCount() int32 {
+	if x != nil {
+		return x.MaxCount
+	}
+	return 0
+}
+
+// The answer.
+type CountDivergingCommitsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of commits that only from has.
+	LeftCount int32 `protobuf:"varint,1,opt,name=left_count,json=leftCount,proto3" json:"left_count,omitempty"`
+	// Number of commits that only to has.
+	RightCount    int32 `protobuf:"varint,2,opt,name=right_count,json=rightCount,proto3" json:"right_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountDivergingCommitsResponse) Reset() {
+	*x = CountDivergingCommitsResponse{}
+	mi := &file_gitaly_commit_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountDivergingCommitsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountDivergingCommitsResponse) ProtoMessage() {}
+
+func (x *CountDivergingCommitsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountDivergingCommitsResponse.ProtoReflect.Descriptor instead.
+func (*CountDivergingCommitsResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CountDivergingCommitsResponse) GetLeftCount() int32 {
+	if x != nil {
+		return x.LeftCount
+	}
+	return 0
+}
+
+func (x *CountDivergingCommitsResponse) GetRightCount() int32 {
+	if x != nil {
+		return x.RightCount
 	}
 	return 0
 }
@@ -1001,7 +1336,7 @@ type GetTreeEntriesRequest struct {
 
 func (x *GetTreeEntriesRequest) Reset() {
 	*x = GetTreeEntriesRequest{}
-	mi := &file_gitaly_commit_proto_msgTypes[8]
+	mi := &file_gitaly_commit_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1348,7 @@ func (x *GetTreeEntriesRequest) String() string {
 func (*GetTreeEntriesRequest) ProtoMessage() {}
 
 func (x *GetTreeEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[8]
+	mi := &file_gitaly_commit_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1361,7 @@ func (x *GetTreeEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeEntriesRequest.ProtoReflect.Descriptor instead.
 func (*GetTreeEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{8}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetTreeEntriesRequest) GetRepository() *Repository {
@@ -1091,7 +1426,7 @@ type GetTreeEntriesResponse struct {
 
 func (x *GetTreeEntriesResponse) Reset() {
 	*x = GetTreeEntriesResponse{}
-	mi := &file_gitaly_commit_proto_msgTypes[9]
+	mi := &file_gitaly_commit_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1103,7 +1438,7 @@ func (x *GetTreeEntriesResponse) String() string {
 func (*GetTreeEntriesResponse) ProtoMessage() {}
 
 func (x *GetTreeEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[9]
+	mi := &file_gitaly_commit_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1116,7 +1451,7 @@ func (x *GetTreeEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeEntriesResponse.ProtoReflect.Descriptor instead.
 func (*GetTreeEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{9}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetTreeEntriesResponse) GetEntries() []*TreeEntry {
@@ -1149,7 +1484,7 @@ type GetTreeEntriesError struct {
 
 func (x *GetTreeEntriesError) Reset() {
 	*x = GetTreeEntriesError{}
-	mi := &file_gitaly_commit_proto_msgTypes[10]
+	mi := &file_gitaly_commit_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1161,7 +1496,7 @@ func (x *GetTreeEntriesError) String() string {
 func (*GetTreeEntriesError) ProtoMessage() {}
 
 func (x *GetTreeEntriesError) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[10]
+	mi := &file_gitaly_commit_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1174,7 +1509,7 @@ func (x *GetTreeEntriesError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeEntriesError.ProtoReflect.Descriptor instead.
 func (*GetTreeEntriesError) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{10}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetTreeEntriesError) GetError() isGetTreeEntriesError_Error {
@@ -1233,7 +1568,7 @@ type ListFilesRequest struct {
 
 func (x *ListFilesRequest) Reset() {
 	*x = ListFilesRequest{}
-	mi := &file_gitaly_commit_proto_msgTypes[11]
+	mi := &file_gitaly_commit_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1245,7 +1580,7 @@ func (x *ListFilesRequest) String() string {
 func (*ListFilesRequest) ProtoMessage() {}
 
 func (x *ListFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[11]
+	mi := &file_gitaly_commit_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1258,7 +1593,7 @@ func (x *ListFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFilesRequest.ProtoReflect.Descriptor instead.
 func (*ListFilesRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{11}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListFilesRequest) GetRepository() *Repository {
@@ -1286,7 +1621,7 @@ type ListFilesResponse struct {
 
 func (x *ListFilesResponse) Reset() {
 	*x = ListFilesResponse{}
-	mi := &file_gitaly_commit_proto_msgTypes[12]
+	mi := &file_gitaly_commit_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1298,7 +1633,7 @@ func (x *ListFilesResponse) String() string {
 func (*ListFilesResponse) ProtoMessage() {}
 
 func (x *ListFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[12]
+	mi := &file_gitaly_commit_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1311,7 +1646,7 @@ func (x *ListFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFilesResponse.ProtoReflect.Descriptor instead.
 func (*ListFilesResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{12}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListFilesResponse) GetPaths() [][]byte {
@@ -1336,7 +1671,7 @@ type FindCommitRequest struct {
 
 func (x *FindCommitRequest) Reset() {
 	*x = FindCommitRequest{}
-	mi := &file_gitaly_commit_proto_msgTypes[13]
+	mi := &file_gitaly_commit_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1683,7 @@ func (x *FindCommitRequest) String() string {
 func (*FindCommitRequest) ProtoMessage() {}
 
 func (x *FindCommitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[13]
+	mi := &file_gitaly_commit_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1696,7 @@ func (x *FindCommitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindCommitRequest.ProtoReflect.Descriptor instead.
 func (*FindCommitRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{13}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *FindCommitRequest) GetRepository() *Repository {
@@ -1396,7 +1731,7 @@ type FindCommitResponse struct {
 
 func (x *FindCommitResponse) Reset() {
 	*x = FindCommitResponse{}
-	mi := &file_gitaly_commit_proto_msgTypes[14]
+	mi := &file_gitaly_commit_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1408,7 +1743,7 @@ func (x *FindCommitResponse) String() string {
 func (*FindCommitResponse) ProtoMessage() {}
 
 func (x *FindCommitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[14]
+	mi := &file_gitaly_commit_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1421,7 +1756,7 @@ func (x *FindCommitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindCommitResponse.ProtoReflect.Descriptor instead.
 func (*FindCommitResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{14}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *FindCommitResponse) GetCommit() *GitCommit {
@@ -1444,7 +1779,7 @@ type CommitStatsRequest struct {
 
 func (x *CommitStatsRequest) Reset() {
 	*x = CommitStatsRequest{}
-	mi := &file_gitaly_commit_proto_msgTypes[15]
+	mi := &file_gitaly_commit_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1791,7 @@ func (x *CommitStatsRequest) String() string {
 func (*CommitStatsRequest) ProtoMessage() {}
 
 func (x *CommitStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[15]
+	mi := &file_gitaly_commit_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1804,7 @@ func (x *CommitStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitStatsRequest.ProtoReflect.Descriptor instead.
 func (*CommitStatsRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{15}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CommitStatsRequest) GetRepository() *Repository {
@@ -1503,7 +1838,7 @@ type CommitStatsResponse struct {
 
 func (x *CommitStatsResponse) Reset() {
 	*x = CommitStatsResponse{}
-	mi := &file_gitaly_commit_proto_msgTypes[16]
+	mi := &file_gitaly_commit_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1850,7 @@ func (x *CommitStatsResponse) String() string {
 func (*CommitStatsResponse) ProtoMessage() {}
 
 func (x *CommitStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[16]
+	mi := &file_gitaly_commit_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1863,7 @@ func (x *CommitStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitStatsResponse.ProtoReflect.Descriptor instead.
 func (*CommitStatsResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{16}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CommitStatsResponse) GetOid() string {
@@ -1557,6 +1892,134 @@ func (x *CommitStatsResponse) GetFiles() int32 {
 		return x.Files
 	}
 	return 0
+}
+
+// Selects commits.
+type FindAllCommitsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Where to begin; empty begins at every branch.
+	Revision []byte `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Largest number of commits; 0 sends all.
+	MaxCount int32 `protobuf:"varint,3,opt,name=max_count,json=maxCount,proto3" json:"max_count,omitempty"`
+	// Leave out so many of the first commits.
+	Skip int32 `protobuf:"varint,4,opt,name=skip,proto3" json:"skip,omitempty"`
+	// Order of the answer.
+	Order         FindAllCommitsRequest_Order `protobuf:"varint,5,opt,name=order,proto3,enum=gitaly.FindAllCommitsRequest_Order" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindAllCommitsRequest) Reset() {
+	*x = FindAllCommitsRequest{}
+	mi := &file_gitaly_commit_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindAllCommitsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindAllCommitsRequest) ProtoMessage() {}
+
+func (x *FindAllCommitsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindAllCommitsRequest.ProtoReflect.Descriptor instead.
+func (*FindAllCommitsRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *FindAllCommitsRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *FindAllCommitsRequest) GetRevision() []byte {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
+func (x *FindAllCommitsRequest) GetMaxCount() int32 {
+	if x != nil {
+		return x.MaxCount
+	}
+	return 0
+}
+
+func (x *FindAllCommitsRequest) GetSkip() int32 {
+	if x != nil {
+		return x.Skip
+	}
+	return 0
+}
+
+func (x *FindAllCommitsRequest) GetOrder() FindAllCommitsRequest_Order {
+	if x != nil {
+		return x.Order
+	}
+	return FindAllCommitsRequest_NONE
+}
+
+// Some of the commits; the stream carries the rest.
+type FindAllCommitsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Commits in the order asked for.
+	Commits       []*GitCommit `protobuf:"bytes,1,rep,name=commits,proto3" json:"commits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindAllCommitsResponse) Reset() {
+	*x = FindAllCommitsResponse{}
+	mi := &file_gitaly_commit_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindAllCommitsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindAllCommitsResponse) ProtoMessage() {}
+
+func (x *FindAllCommitsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindAllCommitsResponse.ProtoReflect.Descriptor instead.
+func (*FindAllCommitsResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *FindAllCommitsResponse) GetCommits() []*GitCommit {
+	if x != nil {
+		return x.Commits
+	}
+	return nil
 }
 
 // Selects commits.
@@ -1608,7 +2071,7 @@ type FindCommitsRequest struct {
 
 func (x *FindCommitsRequest) Reset() {
 	*x = FindCommitsRequest{}
-	mi := &file_gitaly_commit_proto_msgTypes[17]
+	mi := &file_gitaly_commit_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1620,7 +2083,7 @@ func (x *FindCommitsRequest) String() string {
 func (*FindCommitsRequest) ProtoMessage() {}
 
 func (x *FindCommitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[17]
+	mi := &file_gitaly_commit_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1633,7 +2096,7 @@ func (x *FindCommitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindCommitsRequest.ProtoReflect.Descriptor instead.
 func (*FindCommitsRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{17}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *FindCommitsRequest) GetRepository() *Repository {
@@ -1781,7 +2244,7 @@ type FindCommitsResponse struct {
 
 func (x *FindCommitsResponse) Reset() {
 	*x = FindCommitsResponse{}
-	mi := &file_gitaly_commit_proto_msgTypes[18]
+	mi := &file_gitaly_commit_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1793,7 +2256,7 @@ func (x *FindCommitsResponse) String() string {
 func (*FindCommitsResponse) ProtoMessage() {}
 
 func (x *FindCommitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[18]
+	mi := &file_gitaly_commit_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1806,7 +2269,7 @@ func (x *FindCommitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindCommitsResponse.ProtoReflect.Descriptor instead.
 func (*FindCommitsResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{18}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *FindCommitsResponse) GetCommits() []*GitCommit {
@@ -1833,7 +2296,7 @@ type FindCommitsError struct {
 
 func (x *FindCommitsError) Reset() {
 	*x = FindCommitsError{}
-	mi := &file_gitaly_commit_proto_msgTypes[19]
+	mi := &file_gitaly_commit_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1845,7 +2308,7 @@ func (x *FindCommitsError) String() string {
 func (*FindCommitsError) ProtoMessage() {}
 
 func (x *FindCommitsError) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[19]
+	mi := &file_gitaly_commit_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1858,7 +2321,7 @@ func (x *FindCommitsError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindCommitsError.ProtoReflect.Descriptor instead.
 func (*FindCommitsError) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{19}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *FindCommitsError) GetError() isFindCommitsError_Error {
@@ -1920,6 +2383,356 @@ func (*FindCommitsError_AmbiguousRef) isFindCommitsError_Error() {}
 
 func (*FindCommitsError_InvalidRange) isFindCommitsError_Error() {}
 
+// Names a commit.
+type CommitLanguagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Revision to look at; empty means the default branch.
+	Revision      []byte `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitLanguagesRequest) Reset() {
+	*x = CommitLanguagesRequest{}
+	mi := &file_gitaly_commit_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitLanguagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitLanguagesRequest) ProtoMessage() {}
+
+func (x *CommitLanguagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitLanguagesRequest.ProtoReflect.Descriptor instead.
+func (*CommitLanguagesRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *CommitLanguagesRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *CommitLanguagesRequest) GetRevision() []byte {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
+// The answer.
+type CommitLanguagesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Languages, the largest share first.
+	Languages     []*CommitLanguagesResponse_Language `protobuf:"bytes,1,rep,name=languages,proto3" json:"languages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitLanguagesResponse) Reset() {
+	*x = CommitLanguagesResponse{}
+	mi := &file_gitaly_commit_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitLanguagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitLanguagesResponse) ProtoMessage() {}
+
+func (x *CommitLanguagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitLanguagesResponse.ProtoReflect.Descriptor instead.
+func (*CommitLanguagesResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *CommitLanguagesResponse) GetLanguages() []*CommitLanguagesResponse_Language {
+	if x != nil {
+		return x.Languages
+	}
+	return nil
+}
+
+// Names a file.
+type RawBlameRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Revision to look at. Required.
+	Revision []byte `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Path from the root. Required.
+	Path []byte `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	// First and last line, counted from 1, as in 5,9; empty means the whole file.
+	Range []byte `protobuf:"bytes,4,opt,name=range,proto3" json:"range,omitempty"`
+	// Revision of a blob that lists commits to look past; absent lists none.
+	IgnoreRevisionsBlob []byte `protobuf:"bytes,5,opt,name=ignore_revisions_blob,json=ignoreRevisionsBlob,proto3" json:"ignore_revisions_blob,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *RawBlameRequest) Reset() {
+	*x = RawBlameRequest{}
+	mi := &file_gitaly_commit_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RawBlameRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RawBlameRequest) ProtoMessage() {}
+
+func (x *RawBlameRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RawBlameRequest.ProtoReflect.Descriptor instead.
+func (*RawBlameRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *RawBlameRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *RawBlameRequest) GetRevision() []byte {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
+func (x *RawBlameRequest) GetPath() []byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *RawBlameRequest) GetRange() []byte {
+	if x != nil {
+		return x.Range
+	}
+	return nil
+}
+
+func (x *RawBlameRequest) GetIgnoreRevisionsBlob() []byte {
+	if x != nil {
+		return x.IgnoreRevisionsBlob
+	}
+	return nil
+}
+
+// Next bytes of git's words.
+type RawBlameResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A piece of the text, cut anywhere.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RawBlameResponse) Reset() {
+	*x = RawBlameResponse{}
+	mi := &file_gitaly_commit_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RawBlameResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RawBlameResponse) ProtoMessage() {}
+
+func (x *RawBlameResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RawBlameResponse.ProtoReflect.Descriptor instead.
+func (*RawBlameResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RawBlameResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// Status detail of RawBlame.
+type RawBlameError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is wrong with the request.
+	//
+	// Types that are valid to be assigned to Error:
+	//
+	//	*RawBlameError_PathNotFound
+	//	*RawBlameError_OutOfRange
+	//	*RawBlameError_ResolveIgnoreRevs
+	//	*RawBlameError_InvalidIgnoreRevsFormat
+	Error         isRawBlameError_Error `protobuf_oneof:"error"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RawBlameError) Reset() {
+	*x = RawBlameError{}
+	mi := &file_gitaly_commit_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RawBlameError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RawBlameError) ProtoMessage() {}
+
+func (x *RawBlameError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RawBlameError.ProtoReflect.Descriptor instead.
+func (*RawBlameError) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *RawBlameError) GetError() isRawBlameError_Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *RawBlameError) GetPathNotFound() *PathNotFoundError {
+	if x != nil {
+		if x, ok := x.Error.(*RawBlameError_PathNotFound); ok {
+			return x.PathNotFound
+		}
+	}
+	return nil
+}
+
+func (x *RawBlameError) GetOutOfRange() *RawBlameError_OutOfRangeError {
+	if x != nil {
+		if x, ok := x.Error.(*RawBlameError_OutOfRange); ok {
+			return x.OutOfRange
+		}
+	}
+	return nil
+}
+
+func (x *RawBlameError) GetResolveIgnoreRevs() *RawBlameError_ResolveIgnoreRevsError {
+	if x != nil {
+		if x, ok := x.Error.(*RawBlameError_ResolveIgnoreRevs); ok {
+			return x.ResolveIgnoreRevs
+		}
+	}
+	return nil
+}
+
+func (x *RawBlameError) GetInvalidIgnoreRevsFormat() *RawBlameError_InvalidIgnoreRevsFormatError {
+	if x != nil {
+		if x, ok := x.Error.(*RawBlameError_InvalidIgnoreRevsFormat); ok {
+			return x.InvalidIgnoreRevsFormat
+		}
+	}
+	return nil
+}
+
+type isRawBlameError_Error interface {
+	isRawBlameError_Error()
+}
+
+type RawBlameError_PathNotFound struct {
+	// There is no such file in the revision.
+	PathNotFound *PathNotFoundError `protobuf:"bytes,1,opt,name=path_not_found,json=pathNotFound,proto3,oneof"`
+}
+
+type RawBlameError_OutOfRange struct {
+	// The range does not fit the file.
+	OutOfRange *RawBlameError_OutOfRangeError `protobuf:"bytes,2,opt,name=out_of_range,json=outOfRange,proto3,oneof"`
+}
+
+type RawBlameError_ResolveIgnoreRevs struct {
+	// There is no list of commits to look past.
+	ResolveIgnoreRevs *RawBlameError_ResolveIgnoreRevsError `protobuf:"bytes,3,opt,name=resolve_ignore_revs,json=resolveIgnoreRevs,proto3,oneof"`
+}
+
+type RawBlameError_InvalidIgnoreRevsFormat struct {
+	// The list of commits to look past is malformed.
+	InvalidIgnoreRevsFormat *RawBlameError_InvalidIgnoreRevsFormatError `protobuf:"bytes,4,opt,name=invalid_ignore_revs_format,json=invalidIgnoreRevsFormat,proto3,oneof"`
+}
+
+func (*RawBlameError_PathNotFound) isRawBlameError_Error() {}
+
+func (*RawBlameError_OutOfRange) isRawBlameError_Error() {}
+
+func (*RawBlameError_ResolveIgnoreRevs) isRawBlameError_Error() {}
+
+func (*RawBlameError_InvalidIgnoreRevsFormat) isRawBlameError_Error() {}
+
 // Names a path.
 type LastCommitForPathRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1939,7 +2752,7 @@ type LastCommitForPathRequest struct {
 
 func (x *LastCommitForPathRequest) Reset() {
 	*x = LastCommitForPathRequest{}
-	mi := &file_gitaly_commit_proto_msgTypes[20]
+	mi := &file_gitaly_commit_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1951,7 +2764,7 @@ func (x *LastCommitForPathRequest) String() string {
 func (*LastCommitForPathRequest) ProtoMessage() {}
 
 func (x *LastCommitForPathRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[20]
+	mi := &file_gitaly_commit_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1964,7 +2777,7 @@ func (x *LastCommitForPathRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastCommitForPathRequest.ProtoReflect.Descriptor instead.
 func (*LastCommitForPathRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{20}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LastCommitForPathRequest) GetRepository() *Repository {
@@ -2013,7 +2826,7 @@ type LastCommitForPathResponse struct {
 
 func (x *LastCommitForPathResponse) Reset() {
 	*x = LastCommitForPathResponse{}
-	mi := &file_gitaly_commit_proto_msgTypes[21]
+	mi := &file_gitaly_commit_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2025,7 +2838,7 @@ func (x *LastCommitForPathResponse) String() string {
 func (*LastCommitForPathResponse) ProtoMessage() {}
 
 func (x *LastCommitForPathResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[21]
+	mi := &file_gitaly_commit_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2038,12 +2851,307 @@ func (x *LastCommitForPathResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastCommitForPathResponse.ProtoReflect.Descriptor instead.
 func (*LastCommitForPathResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{21}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LastCommitForPathResponse) GetCommit() *GitCommit {
 	if x != nil {
 		return x.Commit
+	}
+	return nil
+}
+
+// Selects a directory.
+type ListLastCommitsForTreeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Where to begin. Required.
+	Revision string `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Directory, ending in a slash, or a file; empty means the root.
+	Path []byte `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	// Largest number of entries.
+	Limit int32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Leave out so many of the first entries.
+	Offset int32 `protobuf:"varint,5,opt,name=offset,proto3" json:"offset,omitempty"`
+	// Take the path as it is; superseded by global_options.
+	//
+	// Deprecated: Marked as deprecated in gitaly/commit.proto.
+	LiteralPathspec bool `protobuf:"varint,6,opt,name=literal_pathspec,json=literalPathspec,proto3" json:"literal_pathspec,omitempty"`
+	// Options for git as a whole.
+	GlobalOptions *GlobalOptions `protobuf:"bytes,7,opt,name=global_options,json=globalOptions,proto3" json:"global_options,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLastCommitsForTreeRequest) Reset() {
+	*x = ListLastCommitsForTreeRequest{}
+	mi := &file_gitaly_commit_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLastCommitsForTreeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLastCommitsForTreeRequest) ProtoMessage() {}
+
+func (x *ListLastCommitsForTreeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLastCommitsForTreeRequest.ProtoReflect.Descriptor instead.
+func (*ListLastCommitsForTreeRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ListLastCommitsForTreeRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *ListLastCommitsForTreeRequest) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+func (x *ListLastCommitsForTreeRequest) GetPath() []byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *ListLastCommitsForTreeRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListLastCommitsForTreeRequest) GetOffset() int32 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// Deprecated: Marked as deprecated in gitaly/commit.proto.
+func (x *ListLastCommitsForTreeRequest) GetLiteralPathspec() bool {
+	if x != nil {
+		return x.LiteralPathspec
+	}
+	return false
+}
+
+func (x *ListLastCommitsForTreeRequest) GetGlobalOptions() *GlobalOptions {
+	if x != nil {
+		return x.GlobalOptions
+	}
+	return nil
+}
+
+// Some of the entries; the stream carries the rest.
+type ListLastCommitsForTreeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Entries, directories first, then files, then submodules.
+	Commits       []*ListLastCommitsForTreeResponse_CommitForTree `protobuf:"bytes,1,rep,name=commits,proto3" json:"commits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLastCommitsForTreeResponse) Reset() {
+	*x = ListLastCommitsForTreeResponse{}
+	mi := &file_gitaly_commit_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLastCommitsForTreeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLastCommitsForTreeResponse) ProtoMessage() {}
+
+func (x *ListLastCommitsForTreeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLastCommitsForTreeResponse.ProtoReflect.Descriptor instead.
+func (*ListLastCommitsForTreeResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ListLastCommitsForTreeResponse) GetCommits() []*ListLastCommitsForTreeResponse_CommitForTree {
+	if x != nil {
+		return x.Commits
+	}
+	return nil
+}
+
+// Selects commits.
+type CommitsByMessageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Where to begin; empty means the default branch.
+	Revision []byte `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Leave out so many of the first commits.
+	Offset int32 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	// Largest number of commits; 0 sends all.
+	Limit int32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Only commits that changed this path.
+	Path []byte `protobuf:"bytes,5,opt,name=path,proto3" json:"path,omitempty"`
+	// Pattern that the message matches, without regard to case. Required.
+	Query string `protobuf:"bytes,6,opt,name=query,proto3" json:"query,omitempty"`
+	// Options for git as a whole.
+	GlobalOptions *GlobalOptions `protobuf:"bytes,7,opt,name=global_options,json=globalOptions,proto3" json:"global_options,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitsByMessageRequest) Reset() {
+	*x = CommitsByMessageRequest{}
+	mi := &file_gitaly_commit_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitsByMessageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitsByMessageRequest) ProtoMessage() {}
+
+func (x *CommitsByMessageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitsByMessageRequest.ProtoReflect.Descriptor instead.
+func (*CommitsByMessageRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *CommitsByMessageRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *CommitsByMessageRequest) GetRevision() []byte {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
+func (x *CommitsByMessageRequest) GetOffset() int32 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *CommitsByMessageRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *CommitsByMessageRequest) GetPath() []byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *CommitsByMessageRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *CommitsByMessageRequest) GetGlobalOptions() *GlobalOptions {
+	if x != nil {
+		return x.GlobalOptions
+	}
+	return nil
+}
+
+// Some of the commits; the stream carries the rest.
+type CommitsByMessageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Commits, newest first.
+	Commits       []*GitCommit `protobuf:"bytes,1,rep,name=commits,proto3" json:"commits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitsByMessageResponse) Reset() {
+	*x = CommitsByMessageResponse{}
+	mi := &file_gitaly_commit_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitsByMessageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitsByMessageResponse) ProtoMessage() {}
+
+func (x *CommitsByMessageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitsByMessageResponse.ProtoReflect.Descriptor instead.
+func (*CommitsByMessageResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *CommitsByMessageResponse) GetCommits() []*GitCommit {
+	if x != nil {
+		return x.Commits
 	}
 	return nil
 }
@@ -2061,7 +3169,7 @@ type ListCommitsByOidRequest struct {
 
 func (x *ListCommitsByOidRequest) Reset() {
 	*x = ListCommitsByOidRequest{}
-	mi := &file_gitaly_commit_proto_msgTypes[22]
+	mi := &file_gitaly_commit_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2073,7 +3181,7 @@ func (x *ListCommitsByOidRequest) String() string {
 func (*ListCommitsByOidRequest) ProtoMessage() {}
 
 func (x *ListCommitsByOidRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[22]
+	mi := &file_gitaly_commit_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2086,7 +3194,7 @@ func (x *ListCommitsByOidRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCommitsByOidRequest.ProtoReflect.Descriptor instead.
 func (*ListCommitsByOidRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{22}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListCommitsByOidRequest) GetRepository() *Repository {
@@ -2114,7 +3222,7 @@ type ListCommitsByOidResponse struct {
 
 func (x *ListCommitsByOidResponse) Reset() {
 	*x = ListCommitsByOidResponse{}
-	mi := &file_gitaly_commit_proto_msgTypes[23]
+	mi := &file_gitaly_commit_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2126,7 +3234,7 @@ func (x *ListCommitsByOidResponse) String() string {
 func (*ListCommitsByOidResponse) ProtoMessage() {}
 
 func (x *ListCommitsByOidResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[23]
+	mi := &file_gitaly_commit_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2139,12 +3247,471 @@ func (x *ListCommitsByOidResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCommitsByOidResponse.ProtoReflect.Descriptor instead.
 func (*ListCommitsByOidResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{23}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListCommitsByOidResponse) GetCommits() []*GitCommit {
 	if x != nil {
 		return x.Commits
+	}
+	return nil
+}
+
+// Names refs.
+type ListCommitsByRefNameRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Full names, or any revisions.
+	RefNames      [][]byte `protobuf:"bytes,2,rep,name=ref_names,json=refNames,proto3" json:"ref_names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCommitsByRefNameRequest) Reset() {
+	*x = ListCommitsByRefNameRequest{}
+	mi := &file_gitaly_commit_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCommitsByRefNameRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCommitsByRefNameRequest) ProtoMessage() {}
+
+func (x *ListCommitsByRefNameRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCommitsByRefNameRequest.ProtoReflect.Descriptor instead.
+func (*ListCommitsByRefNameRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ListCommitsByRefNameRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *ListCommitsByRefNameRequest) GetRefNames() [][]byte {
+	if x != nil {
+		return x.RefNames
+	}
+	return nil
+}
+
+// Some of the commits; the stream carries the rest.
+type ListCommitsByRefNameResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Commits in the order of the names in the request.
+	CommitRefs    []*ListCommitsByRefNameResponse_CommitForRef `protobuf:"bytes,2,rep,name=commit_refs,json=commitRefs,proto3" json:"commit_refs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCommitsByRefNameResponse) Reset() {
+	*x = ListCommitsByRefNameResponse{}
+	mi := &file_gitaly_commit_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCommitsByRefNameResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCommitsByRefNameResponse) ProtoMessage() {}
+
+func (x *ListCommitsByRefNameResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCommitsByRefNameResponse.ProtoReflect.Descriptor instead.
+func (*ListCommitsByRefNameResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ListCommitsByRefNameResponse) GetCommitRefs() []*ListCommitsByRefNameResponse_CommitForRef {
+	if x != nil {
+		return x.CommitRefs
+	}
+	return nil
+}
+
+// Names commits; a client that has many sends several messages.
+type FilterShasWithSignaturesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read. First message only.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Ids of the commits.
+	Shas          [][]byte `protobuf:"bytes,2,rep,name=shas,proto3" json:"shas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilterShasWithSignaturesRequest) Reset() {
+	*x = FilterShasWithSignaturesRequest{}
+	mi := &file_gitaly_commit_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilterShasWithSignaturesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilterShasWithSignaturesRequest) ProtoMessage() {}
+
+func (x *FilterShasWithSignaturesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilterShasWithSignaturesRequest.ProtoReflect.Descriptor instead.
+func (*FilterShasWithSignaturesRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *FilterShasWithSignaturesRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *FilterShasWithSignaturesRequest) GetShas() [][]byte {
+	if x != nil {
+		return x.Shas
+	}
+	return nil
+}
+
+// Answer about one message.
+type FilterShasWithSignaturesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Those of the ids that are commits with a signature.
+	Shas          [][]byte `protobuf:"bytes,1,rep,name=shas,proto3" json:"shas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilterShasWithSignaturesResponse) Reset() {
+	*x = FilterShasWithSignaturesResponse{}
+	mi := &file_gitaly_commit_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilterShasWithSignaturesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilterShasWithSignaturesResponse) ProtoMessage() {}
+
+func (x *FilterShasWithSignaturesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilterShasWithSignaturesResponse.ProtoReflect.Descriptor instead.
+func (*FilterShasWithSignaturesResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *FilterShasWithSignaturesResponse) GetShas() [][]byte {
+	if x != nil {
+		return x.Shas
+	}
+	return nil
+}
+
+// Names commits.
+type GetCommitSignaturesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Full ids of the commits; at least one.
+	CommitIds     []string `protobuf:"bytes,2,rep,name=commit_ids,json=commitIds,proto3" json:"commit_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCommitSignaturesRequest) Reset() {
+	*x = GetCommitSignaturesRequest{}
+	mi := &file_gitaly_commit_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCommitSignaturesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCommitSignaturesRequest) ProtoMessage() {}
+
+func (x *GetCommitSignaturesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCommitSignaturesRequest.ProtoReflect.Descriptor instead.
+func (*GetCommitSignaturesRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *GetCommitSignaturesRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *GetCommitSignaturesRequest) GetCommitIds() []string {
+	if x != nil {
+		return x.CommitIds
+	}
+	return nil
+}
+
+// For each signed commit a message with its id, signature and people, then messages with the signed
+// text.
+type GetCommitSignaturesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the commit that this and the following messages are about.
+	CommitId string `protobuf:"bytes,1,opt,name=commit_id,json=commitId,proto3" json:"commit_id,omitempty"`
+	// The signature as it stands in the header, unfolded.
+	Signature []byte `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
+	// Next bytes of the signed text: the commit without its signatures.
+	SignedText []byte `protobuf:"bytes,3,opt,name=signed_text,json=signedText,proto3" json:"signed_text,omitempty"`
+	// Whose key made the signature.
+	Signer GetCommitSignaturesResponse_Signer `protobuf:"varint,4,opt,name=signer,proto3,enum=gitaly.GetCommitSignaturesResponse_Signer" json:"signer,omitempty"`
+	// Who wrote the change.
+	Author *CommitAuthor `protobuf:"bytes,5,opt,name=author,proto3" json:"author,omitempty"`
+	// Who put the commit into the history.
+	Committer     *CommitAuthor `protobuf:"bytes,6,opt,name=committer,proto3" json:"committer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCommitSignaturesResponse) Reset() {
+	*x = GetCommitSignaturesResponse{}
+	mi := &file_gitaly_commit_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCommitSignaturesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCommitSignaturesResponse) ProtoMessage() {}
+
+func (x *GetCommitSignaturesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCommitSignaturesResponse.ProtoReflect.Descriptor instead.
+func (*GetCommitSignaturesResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *GetCommitSignaturesResponse) GetCommitId() string {
+	if x != nil {
+		return x.CommitId
+	}
+	return ""
+}
+
+func (x *GetCommitSignaturesResponse) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+func (x *GetCommitSignaturesResponse) GetSignedText() []byte {
+	if x != nil {
+		return x.SignedText
+	}
+	return nil
+}
+
+func (x *GetCommitSignaturesResponse) GetSigner() GetCommitSignaturesResponse_Signer {
+	if x != nil {
+		return x.Signer
+	}
+	return GetCommitSignaturesResponse_SIGNER_UNSPECIFIED
+}
+
+func (x *GetCommitSignaturesResponse) GetAuthor() *CommitAuthor {
+	if x != nil {
+		return x.Author
+	}
+	return nil
+}
+
+func (x *GetCommitSignaturesResponse) GetCommitter() *CommitAuthor {
+	if x != nil {
+		return x.Committer
+	}
+	return nil
+}
+
+// Names commits.
+type GetCommitMessagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Ids of the commits.
+	CommitIds     []string `protobuf:"bytes,2,rep,name=commit_ids,json=commitIds,proto3" json:"commit_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCommitMessagesRequest) Reset() {
+	*x = GetCommitMessagesRequest{}
+	mi := &file_gitaly_commit_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCommitMessagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCommitMessagesRequest) ProtoMessage() {}
+
+func (x *GetCommitMessagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCommitMessagesRequest.ProtoReflect.Descriptor instead.
+func (*GetCommitMessagesRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *GetCommitMessagesRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *GetCommitMessagesRequest) GetCommitIds() []string {
+	if x != nil {
+		return x.CommitIds
+	}
+	return nil
+}
+
+// For each commit a message with its id, then messages with its text.
+type GetCommitMessagesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the commit that the following text belongs to.
+	CommitId string `protobuf:"bytes,1,opt,name=commit_id,json=commitId,proto3" json:"commit_id,omitempty"`
+	// Next bytes of the text.
+	Message       []byte `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCommitMessagesResponse) Reset() {
+	*x = GetCommitMessagesResponse{}
+	mi := &file_gitaly_commit_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCommitMessagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCommitMessagesResponse) ProtoMessage() {}
+
+func (x *GetCommitMessagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCommitMessagesResponse.ProtoReflect.Descriptor instead.
+func (*GetCommitMessagesResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *GetCommitMessagesResponse) GetCommitId() string {
+	if x != nil {
+		return x.CommitId
+	}
+	return ""
+}
+
+func (x *GetCommitMessagesResponse) GetMessage() []byte {
+	if x != nil {
+		return x.Message
 	}
 	return nil
 }
@@ -2162,7 +3729,7 @@ type CheckObjectsExistRequest struct {
 
 func (x *CheckObjectsExistRequest) Reset() {
 	*x = CheckObjectsExistRequest{}
-	mi := &file_gitaly_commit_proto_msgTypes[24]
+	mi := &file_gitaly_commit_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2174,7 +3741,7 @@ func (x *CheckObjectsExistRequest) String() string {
 func (*CheckObjectsExistRequest) ProtoMessage() {}
 
 func (x *CheckObjectsExistRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[24]
+	mi := &file_gitaly_commit_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2187,7 +3754,7 @@ func (x *CheckObjectsExistRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckObjectsExistRequest.ProtoReflect.Descriptor instead.
 func (*CheckObjectsExistRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{24}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CheckObjectsExistRequest) GetRepository() *Repository {
@@ -2215,7 +3782,7 @@ type CheckObjectsExistResponse struct {
 
 func (x *CheckObjectsExistResponse) Reset() {
 	*x = CheckObjectsExistResponse{}
-	mi := &file_gitaly_commit_proto_msgTypes[25]
+	mi := &file_gitaly_commit_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2227,7 +3794,7 @@ func (x *CheckObjectsExistResponse) String() string {
 func (*CheckObjectsExistResponse) ProtoMessage() {}
 
 func (x *CheckObjectsExistResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[25]
+	mi := &file_gitaly_commit_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2240,7 +3807,7 @@ func (x *CheckObjectsExistResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckObjectsExistResponse.ProtoReflect.Descriptor instead.
 func (*CheckObjectsExistResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{25}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CheckObjectsExistResponse) GetRevisions() []*CheckObjectsExistResponse_RevisionExistence {
@@ -2272,7 +3839,7 @@ type TreeEntry struct {
 
 func (x *TreeEntry) Reset() {
 	*x = TreeEntry{}
-	mi := &file_gitaly_commit_proto_msgTypes[26]
+	mi := &file_gitaly_commit_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2284,7 +3851,7 @@ func (x *TreeEntry) String() string {
 func (*TreeEntry) ProtoMessage() {}
 
 func (x *TreeEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[26]
+	mi := &file_gitaly_commit_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2297,7 +3864,7 @@ func (x *TreeEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeEntry.ProtoReflect.Descriptor instead.
 func (*TreeEntry) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{26}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *TreeEntry) GetOid() string {
@@ -2342,6 +3909,336 @@ func (x *TreeEntry) GetFlatPath() []byte {
 	return nil
 }
 
+// A language and how much of the tree is written in it.
+type CommitLanguagesResponse_Language struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name as GitHub's linguist has it.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Share of the bytes in percent.
+	Share float32 `protobuf:"fixed32,2,opt,name=share,proto3" json:"share,omitempty"`
+	// Color that stands for it, #rrggbb.
+	Color string `protobuf:"bytes,3,opt,name=color,proto3" json:"color,omitempty"`
+	// Number of bytes.
+	Bytes uint64 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// Linguist's number of the language.
+	LanguageId    int64 `protobuf:"varint,6,opt,name=language_id,json=languageId,proto3" json:"language_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitLanguagesResponse_Language) Reset() {
+	*x = CommitLanguagesResponse_Language{}
+	mi := &file_gitaly_commit_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitLanguagesResponse_Language) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitLanguagesResponse_Language) ProtoMessage() {}
+
+func (x *CommitLanguagesResponse_Language) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitLanguagesResponse_Language.ProtoReflect.Descriptor instead.
+func (*CommitLanguagesResponse_Language) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{27, 0}
+}
+
+func (x *CommitLanguagesResponse_Language) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CommitLanguagesResponse_Language) GetShare() float32 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *CommitLanguagesResponse_Language) GetColor() string {
+	if x != nil {
+		return x.Color
+	}
+	return ""
+}
+
+func (x *CommitLanguagesResponse_Language) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *CommitLanguagesResponse_Language) GetLanguageId() int64 {
+	if x != nil {
+		return x.LanguageId
+	}
+	return 0
+}
+
+// The range begins behind the end of the file.
+type RawBlameError_OutOfRangeError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of lines that the file has.
+	ActualLines   uint64 `protobuf:"varint,1,opt,name=actual_lines,json=actualLines,proto3" json:"actual_lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RawBlameError_OutOfRangeError) Reset() {
+	*x = RawBlameError_OutOfRangeError{}
+	mi := &file_gitaly_commit_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RawBlameError_OutOfRangeError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RawBlameError_OutOfRangeError) ProtoMessage() {}
+
+func (x *RawBlameError_OutOfRangeError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RawBlameError_OutOfRangeError.ProtoReflect.Descriptor instead.
+func (*RawBlameError_OutOfRangeError) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{30, 0}
+}
+
+func (x *RawBlameError_OutOfRangeError) GetActualLines() uint64 {
+	if x != nil {
+		return x.ActualLines
+	}
+	return 0
+}
+
+// The list of commits to look past is not there or is no blob.
+type RawBlameError_ResolveIgnoreRevsError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision as it was given.
+	IgnoreRevisionsBlob []byte `protobuf:"bytes,1,opt,name=ignore_revisions_blob,json=ignoreRevisionsBlob,proto3" json:"ignore_revisions_blob,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *RawBlameError_ResolveIgnoreRevsError) Reset() {
+	*x = RawBlameError_ResolveIgnoreRevsError{}
+	mi := &file_gitaly_commit_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RawBlameError_ResolveIgnoreRevsError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RawBlameError_ResolveIgnoreRevsError) ProtoMessage() {}
+
+func (x *RawBlameError_ResolveIgnoreRevsError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RawBlameError_ResolveIgnoreRevsError.ProtoReflect.Descriptor instead.
+func (*RawBlameError_ResolveIgnoreRevsError) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{30, 1}
+}
+
+func (x *RawBlameError_ResolveIgnoreRevsError) GetIgnoreRevisionsBlob() []byte {
+	if x != nil {
+		return x.IgnoreRevisionsBlob
+	}
+	return nil
+}
+
+// The list of commits to look past holds something else than ids.
+type RawBlameError_InvalidIgnoreRevsFormatError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What stands there.
+	Content       []byte `protobuf:"bytes,1,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RawBlameError_InvalidIgnoreRevsFormatError) Reset() {
+	*x = RawBlameError_InvalidIgnoreRevsFormatError{}
+	mi := &file_gitaly_commit_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RawBlameError_InvalidIgnoreRevsFormatError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RawBlameError_InvalidIgnoreRevsFormatError) ProtoMessage() {}
+
+func (x *RawBlameError_InvalidIgnoreRevsFormatError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RawBlameError_InvalidIgnoreRevsFormatError.ProtoReflect.Descriptor instead.
+func (*RawBlameError_InvalidIgnoreRevsFormatError) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{30, 2}
+}
+
+func (x *RawBlameError_InvalidIgnoreRevsFormatError) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+// An entry and its commit.
+type ListLastCommitsForTreeResponse_CommitForTree struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest commit that changed the entry.
+	Commit *GitCommit `protobuf:"bytes,2,opt,name=commit,proto3" json:"commit,omitempty"`
+	// Path from the root.
+	PathBytes     []byte `protobuf:"bytes,4,opt,name=path_bytes,json=pathBytes,proto3" json:"path_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLastCommitsForTreeResponse_CommitForTree) Reset() {
+	*x = ListLastCommitsForTreeResponse_CommitForTree{}
+	mi := &file_gitaly_commit_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLastCommitsForTreeResponse_CommitForTree) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLastCommitsForTreeResponse_CommitForTree) ProtoMessage() {}
+
+func (x *ListLastCommitsForTreeResponse_CommitForTree) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLastCommitsForTreeResponse_CommitForTree.ProtoReflect.Descriptor instead.
+func (*ListLastCommitsForTreeResponse_CommitForTree) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{34, 0}
+}
+
+func (x *ListLastCommitsForTreeResponse_CommitForTree) GetCommit() *GitCommit {
+	if x != nil {
+		return x.Commit
+	}
+	return nil
+}
+
+func (x *ListLastCommitsForTreeResponse_CommitForTree) GetPathBytes() []byte {
+	if x != nil {
+		return x.PathBytes
+	}
+	return nil
+}
+
+// A ref and its commit.
+type ListCommitsByRefNameResponse_CommitForRef struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Commit that the ref leads to.
+	Commit *GitCommit `protobuf:"bytes,1,opt,name=commit,proto3" json:"commit,omitempty"`
+	// The name as it was given.
+	RefName       []byte `protobuf:"bytes,2,opt,name=ref_name,json=refName,proto3" json:"ref_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCommitsByRefNameResponse_CommitForRef) Reset() {
+	*x = ListCommitsByRefNameResponse_CommitForRef{}
+	mi := &file_gitaly_commit_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCommitsByRefNameResponse_CommitForRef) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCommitsByRefNameResponse_CommitForRef) ProtoMessage() {}
+
+func (x *ListCommitsByRefNameResponse_CommitForRef) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_commit_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCommitsByRefNameResponse_CommitForRef.ProtoReflect.Descriptor instead.
+func (*ListCommitsByRefNameResponse_CommitForRef) Descriptor() ([]byte, []int) {
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{40, 0}
+}
+
+func (x *ListCommitsByRefNameResponse_CommitForRef) GetCommit() *GitCommit {
+	if x != nil {
+		return x.Commit
+	}
+	return nil
+}
+
+func (x *ListCommitsByRefNameResponse_CommitForRef) GetRefName() []byte {
+	if x != nil {
+		return x.RefName
+	}
+	return nil
+}
+
 // Answer about one revision.
 type CheckObjectsExistResponse_RevisionExistence struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2355,7 +4252,7 @@ type CheckObjectsExistResponse_RevisionExistence struct {
 
 func (x *CheckObjectsExistResponse_RevisionExistence) Reset() {
 	*x = CheckObjectsExistResponse_RevisionExistence{}
-	mi := &file_gitaly_commit_proto_msgTypes[27]
+	mi := &file_gitaly_commit_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2367,7 +4264,7 @@ func (x *CheckObjectsExistResponse_RevisionExistence) String() string {
 func (*CheckObjectsExistResponse_RevisionExistence) ProtoMessage() {}
 
 func (x *CheckObjectsExistResponse_RevisionExistence) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_commit_proto_msgTypes[27]
+	mi := &file_gitaly_commit_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2380,7 +4277,7 @@ func (x *CheckObjectsExistResponse_RevisionExistence) ProtoReflect() protoreflec
 
 // Deprecated: Use CheckObjectsExistResponse_RevisionExistence.ProtoReflect.Descriptor instead.
 func (*CheckObjectsExistResponse_RevisionExistence) Descriptor() ([]byte, []int) {
-	return file_gitaly_commit_proto_rawDescGZIP(), []int{25, 0}
+	return file_gitaly_commit_proto_rawDescGZIP(), []int{48, 0}
 }
 
 func (x *CheckObjectsExistResponse_RevisionExistence) GetName() []byte {
@@ -2430,7 +4327,14 @@ const file_gitaly_commit_proto_rawDesc = "" +
 	"\x04DATE\x10\x02\"\x89\x01\n" +
 	"\x13ListCommitsResponse\x12+\n" +
 	"\acommits\x18\x01 \x03(\v2\x11.gitaly.GitCommitR\acommits\x12E\n" +
-	"\x11pagination_cursor\x18\x02 \x01(\v2\x18.gitaly.PaginationCursorR\x10paginationCursor\"\x8f\x01\n" +
+	"\x11pagination_cursor\x18\x02 \x01(\v2\x18.gitaly.PaginationCursorR\x10paginationCursor\"\x9b\x01\n" +
+	"\x15ListAllCommitsRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12H\n" +
+	"\x11pagination_params\x18\x02 \x01(\v2\x1b.gitaly.PaginationParameterR\x10paginationParams\"E\n" +
+	"\x16ListAllCommitsResponse\x12+\n" +
+	"\acommits\x18\x01 \x03(\v2\x11.gitaly.GitCommitR\acommits\"\x8f\x01\n" +
 	"\x17CommitIsAncestorRequest\x128\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
@@ -2476,7 +4380,19 @@ const file_gitaly_commit_proto_rawDesc = "" +
 	"\trevisions\x18\n" +
 	" \x03(\fR\trevisions\",\n" +
 	"\x14CountCommitsResponse\x12\x14\n" +
-	"\x05count\x18\x01 \x01(\x05R\x05count\"\x83\x03\n" +
+	"\x05count\x18\x01 \x01(\x05R\x05count\"\xab\x01\n" +
+	"\x1cCountDivergingCommitsRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\fR\x04from\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\fR\x02to\x12\x1b\n" +
+	"\tmax_count\x18\a \x01(\x05R\bmaxCountJ\x04\b\x04\x10\x05J\x04\b\x05\x10\x06J\x04\b\x06\x10\a\"_\n" +
+	"\x1dCountDivergingCommitsResponse\x12\x1d\n" +
+	"\n" +
+	"left_count\x18\x01 \x01(\x05R\tleftCount\x12\x1f\n" +
+	"\vright_count\x18\x02 \x01(\x05R\n" +
+	"rightCount\"\x83\x03\n" +
 	"\x15GetTreeEntriesRequest\x128\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
@@ -2523,7 +4439,21 @@ const file_gitaly_commit_proto_rawDesc = "" +
 	"\x03oid\x18\x01 \x01(\tR\x03oid\x12\x1c\n" +
 	"\tadditions\x18\x02 \x01(\x05R\tadditions\x12\x1c\n" +
 	"\tdeletions\x18\x03 \x01(\x05R\tdeletions\x12\x14\n" +
-	"\x05files\x18\x04 \x01(\x05R\x05files\"\xf6\x05\n" +
+	"\x05files\x18\x04 \x01(\x05R\x05files\"\x80\x02\n" +
+	"\x15FindAllCommitsRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\fR\brevision\x12\x1b\n" +
+	"\tmax_count\x18\x03 \x01(\x05R\bmaxCount\x12\x12\n" +
+	"\x04skip\x18\x04 \x01(\x05R\x04skip\x129\n" +
+	"\x05order\x18\x05 \x01(\x0e2#.gitaly.FindAllCommitsRequest.OrderR\x05order\"%\n" +
+	"\x05Order\x12\b\n" +
+	"\x04NONE\x10\x00\x12\b\n" +
+	"\x04TOPO\x10\x01\x12\b\n" +
+	"\x04DATE\x10\x02\"E\n" +
+	"\x16FindAllCommitsResponse\x12+\n" +
+	"\acommits\x18\x01 \x03(\v2\x11.gitaly.GitCommitR\acommits\"\xf6\x05\n" +
 	"\x12FindCommitsRequest\x128\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
@@ -2558,6 +4488,44 @@ const file_gitaly_commit_proto_rawDesc = "" +
 	"bad_object\x18\x01 \x01(\v2\x16.gitaly.BadObjectErrorH\x00R\tbadObject\x12F\n" +
 	"\rambiguous_ref\x18\x02 \x01(\v2\x1f.gitaly.AmbiguousReferenceErrorH\x00R\fambiguousRef\x12C\n" +
 	"\rinvalid_range\x18\x03 \x01(\v2\x1c.gitaly.InvalidRevisionRangeH\x00R\finvalidRangeB\a\n" +
+	"\x05error\"n\n" +
+	"\x16CommitLanguagesRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\fR\brevision\"\xf7\x01\n" +
+	"\x17CommitLanguagesResponse\x12F\n" +
+	"\tlanguages\x18\x01 \x03(\v2(.gitaly.CommitLanguagesResponse.LanguageR\tlanguages\x1a\x93\x01\n" +
+	"\bLanguage\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05share\x18\x02 \x01(\x02R\x05share\x12\x14\n" +
+	"\x05color\x18\x03 \x01(\tR\x05color\x12\x14\n" +
+	"\x05bytes\x18\x05 \x01(\x04R\x05bytes\x12\x1f\n" +
+	"\vlanguage_id\x18\x06 \x01(\x03R\n" +
+	"languageIdJ\x04\b\x04\x10\x05R\n" +
+	"file_count\"\xc5\x01\n" +
+	"\x0fRawBlameRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\fR\brevision\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\fR\x04path\x12\x14\n" +
+	"\x05range\x18\x04 \x01(\fR\x05range\x122\n" +
+	"\x15ignore_revisions_blob\x18\x05 \x01(\fR\x13ignoreRevisionsBlob\"&\n" +
+	"\x10RawBlameResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\xb7\x04\n" +
+	"\rRawBlameError\x12A\n" +
+	"\x0epath_not_found\x18\x01 \x01(\v2\x19.gitaly.PathNotFoundErrorH\x00R\fpathNotFound\x12I\n" +
+	"\fout_of_range\x18\x02 \x01(\v2%.gitaly.RawBlameError.OutOfRangeErrorH\x00R\n" +
+	"outOfRange\x12^\n" +
+	"\x13resolve_ignore_revs\x18\x03 \x01(\v2,.gitaly.RawBlameError.ResolveIgnoreRevsErrorH\x00R\x11resolveIgnoreRevs\x12q\n" +
+	"\x1ainvalid_ignore_revs_format\x18\x04 \x01(\v22.gitaly.RawBlameError.InvalidIgnoreRevsFormatErrorH\x00R\x17invalidIgnoreRevsFormat\x1a4\n" +
+	"\x0fOutOfRangeError\x12!\n" +
+	"\factual_lines\x18\x01 \x01(\x04R\vactualLines\x1aL\n" +
+	"\x16ResolveIgnoreRevsError\x122\n" +
+	"\x15ignore_revisions_blob\x18\x01 \x01(\fR\x13ignoreRevisionsBlob\x1a8\n" +
+	"\x1cInvalidIgnoreRevsFormatError\x12\x18\n" +
+	"\acontent\x18\x01 \x01(\fR\acontentB\a\n" +
 	"\x05error\"\xed\x01\n" +
 	"\x18LastCommitForPathRequest\x128\n" +
 	"\n" +
@@ -2568,14 +4536,87 @@ const file_gitaly_commit_proto_rawDesc = "" +
 	"\x10literal_pathspec\x18\x04 \x01(\bR\x0fliteralPathspec\x12<\n" +
 	"\x0eglobal_options\x18\x05 \x01(\v2\x15.gitaly.GlobalOptionsR\rglobalOptions\"F\n" +
 	"\x19LastCommitForPathResponse\x12)\n" +
-	"\x06commit\x18\x01 \x01(\v2\x11.gitaly.GitCommitR\x06commit\"e\n" +
+	"\x06commit\x18\x01 \x01(\v2\x11.gitaly.GitCommitR\x06commit\"\xa4\x02\n" +
+	"\x1dListLastCommitsForTreeRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\tR\brevision\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\fR\x04path\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\x05R\x05limit\x12\x16\n" +
+	"\x06offset\x18\x05 \x01(\x05R\x06offset\x12-\n" +
+	"\x10literal_pathspec\x18\x06 \x01(\bB\x02\x18\x01R\x0fliteralPathspec\x12<\n" +
+	"\x0eglobal_options\x18\a \x01(\v2\x15.gitaly.GlobalOptionsR\rglobalOptions\"\xd7\x01\n" +
+	"\x1eListLastCommitsForTreeResponse\x12N\n" +
+	"\acommits\x18\x01 \x03(\v24.gitaly.ListLastCommitsForTreeResponse.CommitForTreeR\acommits\x1ae\n" +
+	"\rCommitForTree\x12)\n" +
+	"\x06commit\x18\x02 \x01(\v2\x11.gitaly.GitCommitR\x06commit\x12\x1d\n" +
+	"\n" +
+	"path_bytes\x18\x04 \x01(\fR\tpathBytesJ\x04\b\x01\x10\x02J\x04\b\x03\x10\x04\"\x85\x02\n" +
+	"\x17CommitsByMessageRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\fR\brevision\x12\x16\n" +
+	"\x06offset\x18\x03 \x01(\x05R\x06offset\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\x05R\x05limit\x12\x12\n" +
+	"\x04path\x18\x05 \x01(\fR\x04path\x12\x14\n" +
+	"\x05query\x18\x06 \x01(\tR\x05query\x12<\n" +
+	"\x0eglobal_options\x18\a \x01(\v2\x15.gitaly.GlobalOptionsR\rglobalOptions\"G\n" +
+	"\x18CommitsByMessageResponse\x12+\n" +
+	"\acommits\x18\x01 \x03(\v2\x11.gitaly.GitCommitR\acommits\"e\n" +
 	"\x17ListCommitsByOidRequest\x128\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
 	"repository\x12\x10\n" +
 	"\x03oid\x18\x02 \x03(\tR\x03oid\"G\n" +
 	"\x18ListCommitsByOidResponse\x12+\n" +
-	"\acommits\x18\x01 \x03(\v2\x11.gitaly.GitCommitR\acommits\"r\n" +
+	"\acommits\x18\x01 \x03(\v2\x11.gitaly.GitCommitR\acommits\"t\n" +
+	"\x1bListCommitsByRefNameRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1b\n" +
+	"\tref_names\x18\x02 \x03(\fR\brefNames\"\xce\x01\n" +
+	"\x1cListCommitsByRefNameResponse\x12R\n" +
+	"\vcommit_refs\x18\x02 \x03(\v21.gitaly.ListCommitsByRefNameResponse.CommitForRefR\n" +
+	"commitRefs\x1aT\n" +
+	"\fCommitForRef\x12)\n" +
+	"\x06commit\x18\x01 \x01(\v2\x11.gitaly.GitCommitR\x06commit\x12\x19\n" +
+	"\bref_name\x18\x02 \x01(\fR\arefNameJ\x04\b\x01\x10\x02\"o\n" +
+	"\x1fFilterShasWithSignaturesRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x12\n" +
+	"\x04shas\x18\x02 \x03(\fR\x04shas\"6\n" +
+	" FilterShasWithSignaturesResponse\x12\x12\n" +
+	"\x04shas\x18\x01 \x03(\fR\x04shas\"u\n" +
+	"\x1aGetCommitSignaturesRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1d\n" +
+	"\n" +
+	"commit_ids\x18\x02 \x03(\tR\tcommitIds\"\xe5\x02\n" +
+	"\x1bGetCommitSignaturesResponse\x12\x1b\n" +
+	"\tcommit_id\x18\x01 \x01(\tR\bcommitId\x12\x1c\n" +
+	"\tsignature\x18\x02 \x01(\fR\tsignature\x12\x1f\n" +
+	"\vsigned_text\x18\x03 \x01(\fR\n" +
+	"signedText\x12B\n" +
+	"\x06signer\x18\x04 \x01(\x0e2*.gitaly.GetCommitSignaturesResponse.SignerR\x06signer\x12,\n" +
+	"\x06author\x18\x05 \x01(\v2\x14.gitaly.CommitAuthorR\x06author\x122\n" +
+	"\tcommitter\x18\x06 \x01(\v2\x14.gitaly.CommitAuthorR\tcommitter\"D\n" +
+	"\x06Signer\x12\x16\n" +
+	"\x12SIGNER_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vSIGNER_USER\x10\x01\x12\x11\n" +
+	"\rSIGNER_SYSTEM\x10\x02\"s\n" +
+	"\x18GetCommitMessagesRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1d\n" +
+	"\n" +
+	"commit_ids\x18\x02 \x03(\tR\tcommitIds\"R\n" +
+	"\x19GetCommitMessagesResponse\x12\x1b\n" +
+	"\tcommit_id\x18\x01 \x01(\tR\bcommitId\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\fR\amessage\"r\n" +
 	"\x18CheckObjectsExistRequest\x128\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
@@ -2598,20 +4639,31 @@ const file_gitaly_commit_proto_rawDesc = "" +
 	"\x04BLOB\x10\x00\x12\b\n" +
 	"\x04TREE\x10\x01\x12\n" +
 	"\n" +
-	"\x06COMMIT\x10\x03J\x04\b\x02\x10\x03R\broot_oid2\x9e\b\n" +
+	"\x06COMMIT\x10\x03J\x04\b\x02\x10\x03R\broot_oid2\xf1\x10\n" +
 	"\rCommitService\x12P\n" +
-	"\vListCommits\x12\x1a.gitaly.ListCommitsRequest\x1a\x1b.gitaly.ListCommitsResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12]\n" +
+	"\vListCommits\x12\x1a.gitaly.ListCommitsRequest\x1a\x1b.gitaly.ListCommitsResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12Y\n" +
+	"\x0eListAllCommits\x12\x1d.gitaly.ListAllCommitsRequest\x1a\x1e.gitaly.ListAllCommitsResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12]\n" +
 	"\x10CommitIsAncestor\x12\x1f.gitaly.CommitIsAncestorRequest\x1a .gitaly.CommitIsAncestorResponse\"\x06\xfa\x97(\x02\b\x02\x12J\n" +
 	"\tTreeEntry\x12\x18.gitaly.TreeEntryRequest\x1a\x19.gitaly.TreeEntryResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12Q\n" +
-	"\fCountCommits\x12\x1b.gitaly.CountCommitsRequest\x1a\x1c.gitaly.CountCommitsResponse\"\x06\xfa\x97(\x02\b\x02\x12Y\n" +
+	"\fCountCommits\x12\x1b.gitaly.CountCommitsRequest\x1a\x1c.gitaly.CountCommitsResponse\"\x06\xfa\x97(\x02\b\x02\x12l\n" +
+	"\x15CountDivergingCommits\x12$.gitaly.CountDivergingCommitsRequest\x1a%.gitaly.CountDivergingCommitsResponse\"\x06\xfa\x97(\x02\b\x02\x12Y\n" +
 	"\x0eGetTreeEntries\x12\x1d.gitaly.GetTreeEntriesRequest\x1a\x1e.gitaly.GetTreeEntriesResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12J\n" +
 	"\tListFiles\x12\x18.gitaly.ListFilesRequest\x1a\x19.gitaly.ListFilesResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12K\n" +
 	"\n" +
 	"FindCommit\x12\x19.gitaly.FindCommitRequest\x1a\x1a.gitaly.FindCommitResponse\"\x06\xfa\x97(\x02\b\x02\x12N\n" +
-	"\vCommitStats\x12\x1a.gitaly.CommitStatsRequest\x1a\x1b.gitaly.CommitStatsResponse\"\x06\xfa\x97(\x02\b\x02\x12P\n" +
-	"\vFindCommits\x12\x1a.gitaly.FindCommitsRequest\x1a\x1b.gitaly.FindCommitsResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12`\n" +
-	"\x11LastCommitForPath\x12 .gitaly.LastCommitForPathRequest\x1a!.gitaly.LastCommitForPathResponse\"\x06\xfa\x97(\x02\b\x02\x12_\n" +
-	"\x10ListCommitsByOid\x12\x1f.gitaly.ListCommitsByOidRequest\x1a .gitaly.ListCommitsByOidResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12d\n" +
+	"\vCommitStats\x12\x1a.gitaly.CommitStatsRequest\x1a\x1b.gitaly.CommitStatsResponse\"\x06\xfa\x97(\x02\b\x02\x12Y\n" +
+	"\x0eFindAllCommits\x12\x1d.gitaly.FindAllCommitsRequest\x1a\x1e.gitaly.FindAllCommitsResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12P\n" +
+	"\vFindCommits\x12\x1a.gitaly.FindCommitsRequest\x1a\x1b.gitaly.FindCommitsResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12Z\n" +
+	"\x0fCommitLanguages\x12\x1e.gitaly.CommitLanguagesRequest\x1a\x1f.gitaly.CommitLanguagesResponse\"\x06\xfa\x97(\x02\b\x01\x12G\n" +
+	"\bRawBlame\x12\x17.gitaly.RawBlameRequest\x1a\x18.gitaly.RawBlameResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12`\n" +
+	"\x11LastCommitForPath\x12 .gitaly.LastCommitForPathRequest\x1a!.gitaly.LastCommitForPathResponse\"\x06\xfa\x97(\x02\b\x02\x12q\n" +
+	"\x16ListLastCommitsForTree\x12%.gitaly.ListLastCommitsForTreeRequest\x1a&.gitaly.ListLastCommitsForTreeResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12_\n" +
+	"\x10CommitsByMessage\x12\x1f.gitaly.CommitsByMessageRequest\x1a .gitaly.CommitsByMessageResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12_\n" +
+	"\x10ListCommitsByOid\x12\x1f.gitaly.ListCommitsByOidRequest\x1a .gitaly.ListCommitsByOidResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12k\n" +
+	"\x14ListCommitsByRefName\x12#.gitaly.ListCommitsByRefNameRequest\x1a$.gitaly.ListCommitsByRefNameResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12y\n" +
+	"\x18FilterShasWithSignatures\x12'.gitaly.FilterShasWithSignaturesRequest\x1a(.gitaly.FilterShasWithSignaturesResponse\"\x06\xfa\x97(\x02\b\x02(\x010\x01\x12h\n" +
+	"\x13GetCommitSignatures\x12\".gitaly.GetCommitSignaturesRequest\x1a#.gitaly.GetCommitSignaturesResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12b\n" +
+	"\x11GetCommitMessages\x12 .gitaly.GetCommitMessagesRequest\x1a!.gitaly.GetCommitMessagesResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12d\n" +
 	"\x11CheckObjectsExist\x12 .gitaly.CheckObjectsExistRequest\x1a!.gitaly.CheckObjectsExistResponse\"\x06\xfa\x97(\x02\b\x02(\x010\x01B\x1cZ\x1agitsplit/proto/go/gitalypbb\x06proto3"
 
 var (
@@ -2626,127 +4678,212 @@ func file_gitaly_commit_proto_rawDescGZIP() []byte {
 	return file_gitaly_commit_proto_rawDescData
 }
 
-var file_gitaly_commit_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_gitaly_commit_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_gitaly_commit_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_gitaly_commit_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_gitaly_commit_proto_goTypes = []any{
-	(ListCommitsRequest_Order)(0),                       // 0: gitaly.ListCommitsRequest.Order
-	(TreeEntryResponse_ObjectType)(0),                   // 1: gitaly.TreeEntryResponse.ObjectType
-	(GetTreeEntriesRequest_SortBy)(0),                   // 2: gitaly.GetTreeEntriesRequest.SortBy
-	(FindCommitsRequest_Order)(0),                       // 3: gitaly.FindCommitsRequest.Order
-	(TreeEntry_EntryType)(0),                            // 4: gitaly.TreeEntry.EntryType
-	(*ListCommitsRequest)(nil),                          // 5: gitaly.ListCommitsRequest
-	(*ListCommitsResponse)(nil),                         // 6: gitaly.ListCommitsResponse
-	(*CommitIsAncestorRequest)(nil),                     // 7: gitaly.CommitIsAncestorRequest
-	(*CommitIsAncestorResponse)(nil),                    // 8: gitaly.CommitIsAncestorResponse
-	(*TreeEntryRequest)(nil),                            // 9: gitaly.TreeEntryRequest
-	(*TreeEntryResponse)(nil),                           // 10: gitaly.TreeEntryResponse
-	(*CountCommitsRequest)(nil),                         // 11: gitaly.CountCommitsRequest
-	(*CountCommitsResponse)(nil),                        // 12: gitaly.CountCommitsResponse
-	(*GetTreeEntriesRequest)(nil),                       // 13: gitaly.GetTreeEntriesRequest
-	(*GetTreeEntriesResponse)(nil),                      // 14: gitaly.GetTreeEntriesResponse
-	(*GetTreeEntriesError)(nil),                         // 15: gitaly.GetTreeEntriesError
-	(*ListFilesRequest)(nil),                            // 16: gitaly.ListFilesRequest
-	(*ListFilesResponse)(nil),                           // 17: gitaly.ListFilesResponse
-	(*FindCommitRequest)(nil),                           // 18: gitaly.FindCommitRequest
-	(*FindCommitResponse)(nil),                          // 19: gitaly.FindCommitResponse
-	(*CommitStatsRequest)(nil),                          // 20: gitaly.CommitStatsRequest
-	(*CommitStatsResponse)(nil),                         // 21: gitaly.CommitStatsResponse
-	(*FindCommitsRequest)(nil),                          // 22: gitaly.FindCommitsRequest
-	(*FindCommitsResponse)(nil),                         // 23: gitaly.FindCommitsResponse
-	(*FindCommitsError)(nil),                            // 24: gitaly.FindCommitsError
-	(*LastCommitForPathRequest)(nil),                    // 25: gitaly.LastCommitForPathRequest
-	(*LastCommitForPathResponse)(nil),                   // 26: gitaly.LastCommitForPathResponse
-	(*ListCommitsByOidRequest)(nil),                     // 27: gitaly.ListCommitsByOidRequest
-	(*ListCommitsByOidResponse)(nil),                    // 28: gitaly.ListCommitsByOidResponse
-	(*CheckObjectsExistRequest)(nil),                    // 29: gitaly.CheckObjectsExistRequest
-	(*CheckObjectsExistResponse)(nil),                   // 30: gitaly.CheckObjectsExistResponse
-	(*TreeEntry)(nil),                                   // 31: gitaly.TreeEntry
-	(*CheckObjectsExistResponse_RevisionExistence)(nil), // 32: gitaly.CheckObjectsExistResponse.RevisionExistence
-	(*Repository)(nil),                                  // 33: gitaly.Repository
-	(*PaginationParameter)(nil),                         // 34: gitaly.PaginationParameter
-	(*timestamppb.Timestamp)(nil),                       // 35: google.protobuf.Timestamp
-	(*GlobalOptions)(nil),                               // 36: gitaly.GlobalOptions
-	(*GitCommit)(nil),                                   // 37: gitaly.GitCommit
-	(*PaginationCursor)(nil),                            // 38: gitaly.PaginationCursor
-	(*ResolveRevisionError)(nil),                        // 39: gitaly.ResolveRevisionError
-	(*PathError)(nil),                                   // 40: gitaly.PathError
-	(*BadObjectError)(nil),                              // 41: gitaly.BadObjectError
-	(*AmbiguousReferenceError)(nil),                     // 42: gitaly.AmbiguousReferenceError
-	(*InvalidRevisionRange)(nil),                        // 43: gitaly.InvalidRevisionRange
+	(ListCommitsRequest_Order)(0),                        // 0: gitaly.ListCommitsRequest.Order
+	(TreeEntryResponse_ObjectType)(0),                    // 1: gitaly.TreeEntryResponse.ObjectType
+	(GetTreeEntriesRequest_SortBy)(0),                    // 2: gitaly.GetTreeEntriesRequest.SortBy
+	(FindAllCommitsRequest_Order)(0),                     // 3: gitaly.FindAllCommitsRequest.Order
+	(FindCommitsRequest_Order)(0),                        // 4: gitaly.FindCommitsRequest.Order
+	(GetCommitSignaturesResponse_Signer)(0),              // 5: gitaly.GetCommitSignaturesResponse.Signer
+	(TreeEntry_EntryType)(0),                             // 6: gitaly.TreeEntry.EntryType
+	(*ListCommitsRequest)(nil),                           // 7: gitaly.ListCommitsRequest
+	(*ListCommitsResponse)(nil),                          // 8: gitaly.ListCommitsResponse
+	(*ListAllCommitsRequest)(nil),                        // 9: gitaly.ListAllCommitsRequest
+	(*ListAllCommitsResponse)(nil),                       // 10: gitaly.ListAllCommitsResponse
+	(*CommitIsAncestorRequest)(nil),                      // 11: gitaly.CommitIsAncestorRequest
+	(*CommitIsAncestorResponse)(nil),                     // 12: gitaly.CommitIsAncestorResponse
+	(*TreeEntryRequest)(nil),                             // 13: gitaly.TreeEntryRequest
+	(*TreeEntryResponse)(nil),                            // 14: gitaly.TreeEntryResponse
+	(*CountCommitsRequest)(nil),                          // 15: gitaly.CountCommitsRequest
+	(*CountCommitsResponse)(nil),                         // 16: gitaly.CountCommitsResponse
+	(*CountDivergingCommitsRequest)(nil),                 // 17: gitaly.CountDivergingCommitsRequest
+	(*CountDivergingCommitsResponse)(nil),                // 18: gitaly.CountDivergingCommitsResponse
+	(*GetTreeEntriesRequest)(nil),                        // 19: gitaly.GetTreeEntriesRequest
+	(*GetTreeEntriesResponse)(nil),                       // 20: gitaly.GetTreeEntriesResponse
+	(*GetTreeEntriesError)(nil),                          // 21: gitaly.GetTreeEntriesError
+	(*ListFilesRequest)(nil),                             // 22: gitaly.ListFilesRequest
+	(*ListFilesResponse)(nil),                            // 23: gitaly.ListFilesResponse
+	(*FindCommitRequest)(nil),                            // 24: gitaly.FindCommitRequest
+	(*FindCommitResponse)(nil),                           // 25: gitaly.FindCommitResponse
+	(*CommitStatsRequest)(nil),                           // 26: gitaly.CommitStatsRequest
+	(*CommitStatsResponse)(nil),                          // 27: gitaly.CommitStatsResponse
+	(*FindAllCommitsRequest)(nil),                        // 28: gitaly.FindAllCommitsRequest
+	(*FindAllCommitsResponse)(nil),                       // 29: gitaly.FindAllCommitsResponse
+	(*FindCommitsRequest)(nil),                           // 30: gitaly.FindCommitsRequest
+	(*FindCommitsResponse)(nil),                          // 31: gitaly.FindCommitsResponse
+	(*FindCommitsError)(nil),                             // 32: gitaly.FindCommitsError
+	(*CommitLanguagesRequest)(nil),                       // 33: gitaly.CommitLanguagesRequest
+	(*CommitLanguagesResponse)(nil),                      // 34: gitaly.CommitLanguagesResponse
+	(*RawBlameRequest)(nil),                              // 35: gitaly.RawBlameRequest
+	(*RawBlameResponse)(nil),                             // 36: gitaly.RawBlameResponse
+	(*RawBlameError)(nil),                                // 37: gitaly.RawBlameError
+	(*LastCommitForPathRequest)(nil),                     // 38: gitaly.LastCommitForPathRequest
+	(*LastCommitForPathResponse)(nil),                    // 39: gitaly.LastCommitForPathResponse
+	(*ListLastCommitsForTreeRequest)(nil),                // 40: gitaly.ListLastCommitsForTreeRequest
+	(*ListLastCommitsForTreeResponse)(nil),               // 41: gitaly.ListLastCommitsForTreeResponse
+	(*CommitsByMessageRequest)(nil),                      // 42: gitaly.CommitsByMessageRequest
+	(*CommitsByMessageResponse)(nil),                     // 43: gitaly.CommitsByMessageResponse
+	(*ListCommitsByOidRequest)(nil),                      // 44: gitaly.ListCommitsByOidRequest
+	(*ListCommitsByOidResponse)(nil),                     // 45: gitaly.ListCommitsByOidResponse
+	(*ListCommitsByRefNameRequest)(nil),                  // 46: gitaly.ListCommitsByRefNameRequest
+	(*ListCommitsByRefNameResponse)(nil),                 // 47: gitaly.ListCommitsByRefNameResponse
+	(*FilterShasWithSignaturesRequest)(nil),              // 48: gitaly.FilterShasWithSignaturesRequest
+	(*FilterShasWithSignaturesResponse)(nil),             // 49: gitaly.FilterShasWithSignaturesResponse
+	(*GetCommitSignaturesRequest)(nil),                   // 50: gitaly.GetCommitSignaturesRequest
+	(*GetCommitSignaturesResponse)(nil),                  // 51: gitaly.GetCommitSignaturesResponse
+	(*GetCommitMessagesRequest)(nil),                     // 52: gitaly.GetCommitMessagesRequest
+	(*GetCommitMessagesResponse)(nil),                    // 53: gitaly.GetCommitMessagesResponse
+	(*CheckObjectsExistRequest)(nil),                     // 54: gitaly.CheckObjectsExistRequest
+	(*CheckObjectsExistResponse)(nil),                    // 55: gitaly.CheckObjectsExistResponse
+	(*TreeEntry)(nil),                                    // 56: gitaly.TreeEntry
+	(*CommitLanguagesResponse_Language)(nil),             // 57: gitaly.CommitLanguagesResponse.Language
+	(*RawBlameError_OutOfRangeError)(nil),                // 58: gitaly.RawBlameError.OutOfRangeError
+	(*RawBlameError_ResolveIgnoreRevsError)(nil),         // 59: gitaly.RawBlameError.ResolveIgnoreRevsError
+	(*RawBlameError_InvalidIgnoreRevsFormatError)(nil),   // 60: gitaly.RawBlameError.InvalidIgnoreRevsFormatError
+	(*ListLastCommitsForTreeResponse_CommitForTree)(nil), // 61: gitaly.ListLastCommitsForTreeResponse.CommitForTree
+	(*ListCommitsByRefNameResponse_CommitForRef)(nil),    // 62: gitaly.ListCommitsByRefNameResponse.CommitForRef
+	(*CheckObjectsExistResponse_RevisionExistence)(nil),  // 63: gitaly.CheckObjectsExistResponse.RevisionExistence
+	(*Repository)(nil),                                   // 64: gitaly.Repository
+	(*PaginationParameter)(nil),                          // 65: gitaly.PaginationParameter
+	(*timestamppb.Timestamp)(nil),                        // 66: google.protobuf.Timestamp
+	(*GlobalOptions)(nil),                                // 67: gitaly.GlobalOptions
+	(*GitCommit)(nil),                                    // 68: gitaly.GitCommit
+	(*PaginationCursor)(nil),                             // 69: gitaly.PaginationCursor
+	(*ResolveRevisionError)(nil),                         // 70: gitaly.ResolveRevisionError
+	(*PathError)(nil),                                    // 71: gitaly.PathError
+	(*BadObjectError)(nil),                               // 72: gitaly.BadObjectError
+	(*AmbiguousReferenceError)(nil),                      // 73: gitaly.AmbiguousReferenceError
+	(*InvalidRevisionRange)(nil),                         // 74: gitaly.InvalidRevisionRange
+	(*PathNotFoundError)(nil),                            // 75: gitaly.PathNotFoundError
+	(*CommitAuthor)(nil),                                 // 76: gitaly.CommitAuthor
 }
 var file_gitaly_commit_proto_depIdxs = []int32{
-	33, // 0: gitaly.ListCommitsRequest.repository:type_name -> gitaly.Repository
-	34, // 1: gitaly.ListCommitsRequest.pagination_params:type_name -> gitaly.PaginationParameter
+	64, // 0: gitaly.ListCommitsRequest.repository:type_name -> gitaly.Repository
+	65, // 1: gitaly.ListCommitsRequest.pagination_params:type_name -> gitaly.PaginationParameter
 	0,  // 2: gitaly.ListCommitsRequest.order:type_name -> gitaly.ListCommitsRequest.Order
-	35, // 3: gitaly.ListCommitsRequest.after:type_name -> google.protobuf.Timestamp
-	35, // 4: gitaly.ListCommitsRequest.before:type_name -> google.protobuf.Timestamp
-	36, // 5: gitaly.ListCommitsRequest.global_options:type_name -> gitaly.GlobalOptions
-	37, // 6: gitaly.ListCommitsResponse.commits:type_name -> gitaly.GitCommit
-	38, // 7: gitaly.ListCommitsResponse.pagination_cursor:type_name -> gitaly.PaginationCursor
-	33, // 8: gitaly.CommitIsAncestorRequest.repository:type_name -> gitaly.Repository
-	33, // 9: gitaly.TreeEntryRequest.repository:type_name -> gitaly.Repository
-	1,  // 10: gitaly.TreeEntryResponse.type:type_name -> gitaly.TreeEntryResponse.ObjectType
-	33, // 11: gitaly.CountCommitsRequest.repository:type_name -> gitaly.Repository
-	35, // 12: gitaly.CountCommitsRequest.after:type_name -> google.protobuf.Timestamp
-	35, // 13: gitaly.CountCommitsRequest.before:type_name -> google.protobuf.Timestamp
-	36, // 14: gitaly.CountCommitsRequest.global_options:type_name -> gitaly.GlobalOptions
-	33, // 15: gitaly.GetTreeEntriesRequest.repository:type_name -> gitaly.Repository
-	2,  // 16: gitaly.GetTreeEntriesRequest.sort:type_name -> gitaly.GetTreeEntriesRequest.SortBy
-	34, // 17: gitaly.GetTreeEntriesRequest.pagination_params:type_name -> gitaly.PaginationParameter
-	31, // 18: gitaly.GetTreeEntriesResponse.entries:type_name -> gitaly.TreeEntry
-	38, // 19: gitaly.GetTreeEntriesResponse.pagination_cursor:type_name -> gitaly.PaginationCursor
-	39, // 20: gitaly.GetTreeEntriesError.resolve_tree:type_name -> gitaly.ResolveRevisionError
-	40, // 21: gitaly.GetTreeEntriesError.path:type_name -> gitaly.PathError
-	33, // 22: gitaly.ListFilesRequest.repository:type_name -> gitaly.Repository
-	33, // 23: gitaly.FindCommitRequest.repository:type_name -> gitaly.Repository
-	37, // 24: gitaly.FindCommitResponse.commit:type_name -> gitaly.GitCommit
-	33, // 25: gitaly.CommitStatsRequest.repository:type_name -> gitaly.Repository
-	33, // 26: gitaly.FindCommitsRequest.repository:type_name -> gitaly.Repository
-	35, // 27: gitaly.FindCommitsRequest.after:type_name -> google.protobuf.Timestamp
-	35, // 28: gitaly.FindCommitsRequest.before:type_name -> google.protobuf.Timestamp
-	3,  // 29: gitaly.FindCommitsRequest.order:type_name -> gitaly.FindCommitsRequest.Order
-	36, // 30: gitaly.FindCommitsRequest.global_options:type_name -> gitaly.GlobalOptions
-	37, // 31: gitaly.FindCommitsResponse.commits:type_name -> gitaly.GitCommit
-	41, // 32: gitaly.FindCommitsError.bad_object:type_name -> gitaly.BadObjectError
-	42, // 33: gitaly.FindCommitsError.ambiguous_ref:type_name -> gitaly.AmbiguousReferenceError
-	43, // 34: gitaly.FindCommitsError.invalid_range:type_name -> gitaly.InvalidRevisionRange
-	33, // 35: gitaly.LastCommitForPathRequest.repository:type_name -> gitaly.Repository
-	36, // 36: gitaly.LastCommitForPathRequest.global_options:type_name -> gitaly.GlobalOptions
-	37, // 37: gitaly.LastCommitForPathResponse.commit:type_name -> gitaly.GitCommit
-	33, // 38: gitaly.ListCommitsByOidRequest.repository:type_name -> gitaly.Repository
-	37, // 39: gitaly.ListCommitsByOidResponse.commits:type_name -> gitaly.GitCommit
-	33, // 40: gitaly.CheckObjectsExistRequest.repository:type_name -> gitaly.Repository
-	32, // 41: gitaly.CheckObjectsExistResponse.revisions:type_name -> gitaly.CheckObjectsExistResponse.RevisionExistence
-	4,  // 42: gitaly.TreeEntry.type:type_name -> gitaly.TreeEntry.EntryType
-	5,  // 43: gitaly.CommitService.ListCommits:input_type -> gitaly.ListCommitsRequest
-	7,  // 44: gitaly.CommitService.CommitIsAncestor:input_type -> gitaly.CommitIsAncestorRequest
-	9,  // 45: gitaly.CommitService.TreeEntry:input_type -> gitaly.TreeEntryRequest
-	11, // 46: gitaly.CommitService.CountCommits:input_type -> gitaly.CountCommitsRequest
-	13, // 47: gitaly.CommitService.GetTreeEntries:input_type -> gitaly.GetTreeEntriesRequest
-	16, // 48: gitaly.CommitService.ListFiles:input_type -> gitaly.ListFilesRequest
-	18, // 49: gitaly.CommitService.FindCommit:input_type -> gitaly.FindCommitRequest
-	20, // 50: gitaly.CommitService.CommitStats:input_type -> gitaly.CommitStatsRequest
-	22, // 51: gitaly.CommitService.FindCommits:input_type -> gitaly.FindCommitsRequest
-	25, // 52: gitaly.CommitService.LastCommitForPath:input_type -> gitaly.LastCommitForPathRequest
-	27, // 53: gitaly.CommitService.ListCommitsByOid:input_type -> gitaly.ListCommitsByOidRequest
-	29, // 54: gitaly.CommitService.CheckObjectsExist:input_type -> gitaly.CheckObjectsExistRequest
-	6,  // 55: gitaly.CommitService.ListCommits:output_type -> gitaly.ListCommitsResponse
-	8,  // 56: gitaly.CommitService.CommitIsAncestor:output_type -> gitaly.CommitIsAncestorResponse
-	10, // 57: gitaly.CommitService.TreeEntry:output_type -> gitaly.TreeEntryResponse
-	12, // 58: gitaly.CommitService.CountCommits:output_type -> gitaly.CountCommitsResponse
-	14, // 59: gitaly.CommitService.GetTreeEntries:output_type -> gitaly.GetTreeEntriesResponse
-	17, // 60: gitaly.CommitService.ListFiles:output_type -> gitaly.ListFilesResponse
-	19, // 61: gitaly.CommitService.FindCommit:output_type -> gitaly.FindCommitResponse
-	21, // 62: gitaly.CommitService.CommitStats:output_type -> gitaly.CommitStatsResponse
-	23, // 63: gitaly.CommitService.FindCommits:output_type -> gitaly.FindCommitsResponse
-	26, // 64: gitaly.CommitService.LastCommitForPath:output_type -> gitaly.LastCommitForPathResponse
-	28, // 65: gitaly.CommitService.ListCommitsByOid:output_type -> gitaly.ListCommitsByOidResponse
-	30, // 66: gitaly.CommitService.CheckObjectsExist:output_type -> gitaly.CheckObjectsExistResponse
-	55, // [55:67] is the sub-list for method output_type
-	43, // [43:55] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	66, // 3: gitaly.ListCommitsRequest.after:type_name -> google.protobuf.Timestamp
+	66, // 4: gitaly.ListCommitsRequest.before:type_name -> google.protobuf.Timestamp
+	67, // 5: gitaly.ListCommitsRequest.global_options:type_name -> gitaly.GlobalOptions
+	68, // 6: gitaly.ListCommitsResponse.commits:type_name -> gitaly.GitCommit
+	69, // 7: gitaly.ListCommitsResponse.pagination_cursor:type_name -> gitaly.PaginationCursor
+	64, // 8: gitaly.ListAllCommitsRequest.repository:type_name -> gitaly.Repository
+	65, // 9: gitaly.ListAllCommitsRequest.pagination_params:type_name -> gitaly.PaginationParameter
+	68, // 10: gitaly.ListAllCommitsResponse.commits:type_name -> gitaly.GitCommit
+	64, // 11: gitaly.CommitIsAncestorRequest.repository:type_name -> gitaly.Repository
+	64, // 12: gitaly.TreeEntryRequest.repository:type_name -> gitaly.Repository
+	1,  // 13: gitaly.TreeEntryResponse.type:type_name -> gitaly.TreeEntryResponse.ObjectType
+	64, // 14: gitaly.CountCommitsRequest.repository:type_name -> gitaly.Repository
+	66, // 15: gitaly.CountCommitsRequest.after:type_name -> google.protobuf.Timestamp
+	66, // 16: gitaly.CountCommitsRequest.before:type_name -> google.protobuf.Timestamp
+	67, // 17: gitaly.CountCommitsRequest.global_options:type_name -> gitaly.GlobalOptions
+	64, // 18: gitaly.CountDivergingCommitsRequest.repository:type_name -> gitaly.Repository
+	64, // 19: gitaly.GetTreeEntriesRequest.repository:type_name -> gitaly.Repository
+	2,  // 20: gitaly.GetTreeEntriesRequest.sort:type_name -> gitaly.GetTreeEntriesRequest.SortBy
+	65, // 21: gitaly.GetTreeEntriesRequest.pagination_params:type_name -> gitaly.PaginationParameter
+	56, // 22: gitaly.GetTreeEntriesResponse.entries:type_name -> gitaly.TreeEntry
+	69, // 23: gitaly.GetTreeEntriesResponse.pagination_cursor:type_name -> gitaly.PaginationCursor
+	70, // 24: gitaly.GetTreeEntriesError.resolve_tree:type_name -> gitaly.ResolveRevisionError
+	71, // 25: gitaly.GetTreeEntriesError.path:type_name -> gitaly.PathError
+	64, // 26: gitaly.ListFilesRequest.repository:type_name -> gitaly.Repository
+	64, // 27: gitaly.FindCommitRequest.repository:type_name -> gitaly.Repository
+	68, // 28: gitaly.FindCommitResponse.commit:type_name -> gitaly.GitCommit
+	64, // 29: gitaly.CommitStatsRequest.repository:type_name -> gitaly.Repository
+	64, // 30: gitaly.FindAllCommitsRequest.repository:type_name -> gitaly.Repository
+	3,  // 31: gitaly.FindAllCommitsRequest.order:type_name -> gitaly.FindAllCommitsRequest.Order
+	68, // 32: gitaly.FindAllCommitsResponse.commits:type_name -> gitaly.GitCommit
+	64, // 33: gitaly.FindCommitsRequest.repository:type_name -> gitaly.Repository
+	66, // 34: gitaly.FindCommitsRequest.after:type_name -> google.protobuf.Timestamp
+	66, // 35: gitaly.FindCommitsRequest.before:type_name -> google.protobuf.Timestamp
+	4,  // 36: gitaly.FindCommitsRequest.order:type_name -> gitaly.FindCommitsRequest.Order
+	67, // 37: gitaly.FindCommitsRequest.global_options:type_name -> gitaly.GlobalOptions
+	68, // 38: gitaly.FindCommitsResponse.commits:type_name -> gitaly.GitCommit
+	72, // 39: gitaly.FindCommitsError.bad_object:type_name -> gitaly.BadObjectError
+	73, // 40: gitaly.FindCommitsError.ambiguous_ref:type_name -> gitaly.AmbiguousReferenceError
+	74, // 41: gitaly.FindCommitsError.invalid_range:type_name -> gitaly.InvalidRevisionRange
+	64, // 42: gitaly.CommitLanguagesRequest.repository:type_name -> gitaly.Repository
+	57, // 43: gitaly.CommitLanguagesResponse.languages:type_name -> gitaly.CommitLanguagesResponse.Language
+	64, // 44: gitaly.RawBlameRequest.repository:type_name -> gitaly.Repository
+	75, // 45: gitaly.RawBlameError.path_not_found:type_name -> gitaly.PathNotFoundError
+	58, // 46: gitaly.RawBlameError.out_of_range:type_name -> gitaly.RawBlameError.OutOfRangeError
+	59, // 47: gitaly.RawBlameError.resolve_ignore_revs:type_name -> gitaly.RawBlameError.ResolveIgnoreRevsError
+	60, // 48: gitaly.RawBlameError.invalid_ignore_revs_format:type_name -> gitaly.RawBlameError.InvalidIgnoreRevsFormatError
+	64, // 49: gitaly.LastCommitForPathRequest.repository:type_name -> gitaly.Repository
+	67, // 50: gitaly.LastCommitForPathRequest.global_options:type_name -> gitaly.GlobalOptions
+	68, // 51: gitaly.LastCommitForPathResponse.commit:type_name -> gitaly.GitCommit
+	64, // 52: gitaly.ListLastCommitsForTreeRequest.repository:type_name -> gitaly.Repository
+	67, // 53: gitaly.ListLastCommitsForTreeRequest.global_options:type_name -> gitaly.GlobalOptions
+	61, // 54: gitaly.ListLastCommitsForTreeResponse.commits:type_name -> gitaly.ListLastCommitsForTreeResponse.CommitForTree
+	64, // 55: gitaly.CommitsByMessageRequest.repository:type_name -> gitaly.Repository
+	67, // 56: gitaly.CommitsByMessageRequest.global_options:type_name -> gitaly.GlobalOptions
+	68, // 57: gitaly.CommitsByMessageResponse.commits:type_name -> gitaly.GitCommit
+	64, // 58: gitaly.ListCommitsByOidRequest.repository:type_name -> gitaly.Repository
+	68, // 59: gitaly.ListCommitsByOidResponse.commits:type_name -> gitaly.GitCommit
+	64, // 60: gitaly.ListCommitsByRefNameRequest.repository:type_name -> gitaly.Repository
+	62, // 61: gitaly.ListCommitsByRefNameResponse.commit_refs:type_name -> gitaly.ListCommitsByRefNameResponse.CommitForRef
+	64, // 62: gitaly.FilterShasWithSignaturesRequest.repository:type_name -> gitaly.Repository
+	64, // 63: gitaly.GetCommitSignaturesRequest.repository:type_name -> gitaly.Repository
+	5,  // 64: gitaly.GetCommitSignaturesResponse.signer:type_name -> gitaly.GetCommitSignaturesResponse.Signer
+	76, // 65: gitaly.GetCommitSignaturesResponse.author:type_name -> gitaly.CommitAuthor
+	76, // 66: gitaly.GetCommitSignaturesResponse.committer:type_name -> gitaly.CommitAuthor
+	64, // 67: gitaly.GetCommitMessagesRequest.repository:type_name -> gitaly.Repository
+	64, // 68: gitaly.CheckObjectsExistRequest.repository:type_name -> gitaly.Repository
+	63, // 69: gitaly.CheckObjectsExistResponse.revisions:type_name -> gitaly.CheckObjectsExistResponse.RevisionExistence
+	6,  // 70: gitaly.TreeEntry.type:type_name -> gitaly.TreeEntry.EntryType
+	68, // 71: gitaly.ListLastCommitsForTreeResponse.CommitForTree.commit:type_name -> gitaly.GitCommit
+	68, // 72: gitaly.ListCommitsByRefNameResponse.CommitForRef.commit:type_name -> gitaly.GitCommit
+	7,  // 73: gitaly.CommitService.ListCommits:input_type -> gitaly.ListCommitsRequest
+	9,  // 74: gitaly.CommitService.ListAllCommits:input_type -> gitaly.ListAllCommitsRequest
+	11, // 75: gitaly.CommitService.CommitIsAncestor:input_type -> gitaly.CommitIsAncestorRequest
+	13, // 76: gitaly.CommitService.TreeEntry:input_type -> gitaly.TreeEntryRequest
+	15, // 77: gitaly.CommitService.CountCommits:input_type -> gitaly.CountCommitsRequest
+	17, // 78: gitaly.CommitService.CountDivergingCommits:input_type -> gitaly.CountDivergingCommitsRequest
+	19, // 79: gitaly.CommitService.GetTreeEntries:input_type -> gitaly.GetTreeEntriesRequest
+	22, // 80: gitaly.CommitService.ListFiles:input_type -> gitaly.ListFilesRequest
+	24, // 81: gitaly.CommitService.FindCommit:input_type -> gitaly.FindCommitRequest
+	26, // 82: gitaly.CommitService.CommitStats:input_type -> gitaly.CommitStatsRequest
+	28, // 83: gitaly.CommitService.FindAllCommits:input_type -> gitaly.FindAllCommitsRequest
+	30, // 84: gitaly.CommitService.FindCommits:input_type -> gitaly.FindCommitsRequest
+	33, // 85: gitaly.CommitService.CommitLanguages:input_type -> gitaly.CommitLanguagesRequest
+	35, // 86: gitaly.CommitService.RawBlame:input_type -> gitaly.RawBlameRequest
+	38, // 87: gitaly.CommitService.LastCommitForPath:input_type -> gitaly.LastCommitForPathRequest
+	40, // 88: gitaly.CommitService.ListLastCommitsForTree:input_type -> gitaly.ListLastCommitsForTreeRequest
+	42, // 89: gitaly.CommitService.CommitsByMessage:input_type -> gitaly.CommitsByMessageRequest
+	44, // 90: gitaly.CommitService.ListCommitsByOid:input_type -> gitaly.ListCommitsByOidRequest
+	46, // 91: gitaly.CommitService.ListCommitsByRefName:input_type -> gitaly.ListCommitsByRefNameRequest
+	48, // 92: gitaly.CommitService.FilterShasWithSignatures:input_type -> gitaly.FilterShasWithSignaturesRequest
+	50, // 93: gitaly.CommitService.GetCommitSignatures:input_type -> gitaly.GetCommitSignaturesRequest
+	52, // 94: gitaly.CommitService.GetCommitMessages:input_type -> gitaly.GetCommitMessagesRequest
+	54, // 95: gitaly.CommitService.CheckObjectsExist:input_type -> gitaly.CheckObjectsExistRequest
+	8,  // 96: gitaly.CommitService.ListCommits:output_type -> gitaly.ListCommitsResponse
+	10, // 97: gitaly.CommitService.ListAllCommits:output_type -> gitaly.ListAllCommitsResponse
+	12, // 98: gitaly.CommitService.CommitIsAncestor:output_type -> gitaly.CommitIsAncestorResponse
+	14, // 99: gitaly.CommitService.TreeEntry:output_type -> gitaly.TreeEntryResponse
+	16, // 100: gitaly.CommitService.CountCommits:output_type -> gitaly.CountCommitsResponse
+	18, // 101: gitaly.CommitService.CountDivergingCommits:output_type -> gitaly.CountDivergingCommitsResponse
+	20, // 102: gitaly.CommitService.GetTreeEntries:output_type -> gitaly.GetTreeEntriesResponse
+	23, // 103: gitaly.CommitService.ListFiles:output_type -> gitaly.ListFilesResponse
+	25, // 104: gitaly.CommitService.FindCommit:output_type -> gitaly.FindCommitResponse
+	27, // 105: gitaly.CommitService.CommitStats:output_type -> gitaly.CommitStatsResponse
+	29, // 106: gitaly.CommitService.FindAllCommits:output_type -> gitaly.FindAllCommitsResponse
+	31, // 107: gitaly.CommitService.FindCommits:output_type -> gitaly.FindCommitsResponse
+	34, // 108: gitaly.CommitService.CommitLanguages:output_type -> gitaly.CommitLanguagesResponse
+	36, // 109: gitaly.CommitService.RawBlame:output_type -> gitaly.RawBlameResponse
+	39, // 110: gitaly.CommitService.LastCommitForPath:output_type -> gitaly.LastCommitForPathResponse
+	41, // 111: gitaly.CommitService.ListLastCommitsForTree:output_type -> gitaly.ListLastCommitsForTreeResponse
+	43, // 112: gitaly.CommitService.CommitsByMessage:output_type -> gitaly.CommitsByMessageResponse
+	45, // 113: gitaly.CommitService.ListCommitsByOid:output_type -> gitaly.ListCommitsByOidResponse
+	47, // 114: gitaly.CommitService.ListCommitsByRefName:output_type -> gitaly.ListCommitsByRefNameResponse
+	49, // 115: gitaly.CommitService.FilterShasWithSignatures:output_type -> gitaly.FilterShasWithSignaturesResponse
+	51, // 116: gitaly.CommitService.GetCommitSignatures:output_type -> gitaly.GetCommitSignaturesResponse
+	53, // 117: gitaly.CommitService.GetCommitMessages:output_type -> gitaly.GetCommitMessagesResponse
+	55, // 118: gitaly.CommitService.CheckObjectsExist:output_type -> gitaly.CheckObjectsExistResponse
+	96, // [96:119] is the sub-list for method output_type
+	73, // [73:96] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_gitaly_commit_proto_init() }
@@ -2757,22 +4894,28 @@ func file_gitaly_commit_proto_init() {
 	file_gitaly_errors_proto_init()
 	file_gitaly_lint_proto_init()
 	file_gitaly_shared_proto_init()
-	file_gitaly_commit_proto_msgTypes[10].OneofWrappers = []any{
+	file_gitaly_commit_proto_msgTypes[14].OneofWrappers = []any{
 		(*GetTreeEntriesError_ResolveTree)(nil),
 		(*GetTreeEntriesError_Path)(nil),
 	}
-	file_gitaly_commit_proto_msgTypes[19].OneofWrappers = []any{
+	file_gitaly_commit_proto_msgTypes[25].OneofWrappers = []any{
 		(*FindCommitsError_BadObject)(nil),
 		(*FindCommitsError_AmbiguousRef)(nil),
 		(*FindCommitsError_InvalidRange)(nil),
+	}
+	file_gitaly_commit_proto_msgTypes[30].OneofWrappers = []any{
+		(*RawBlameError_PathNotFound)(nil),
+		(*RawBlameError_OutOfRange)(nil),
+		(*RawBlameError_ResolveIgnoreRevs)(nil),
+		(*RawBlameError_InvalidIgnoreRevsFormat)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gitaly_commit_proto_rawDesc), len(file_gitaly_commit_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   28,
+			NumEnums:      7,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,18 +21,29 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CommitService_ListCommits_FullMethodName       = "/gitaly.CommitService/ListCommits"
-	CommitService_CommitIsAncestor_FullMethodName  = "/gitaly.CommitService/CommitIsAncestor"
-	CommitService_TreeEntry_FullMethodName         = "/gitaly.CommitService/TreeEntry"
-	CommitService_CountCommits_FullMethodName      = "/gitaly.CommitService/CountCommits"
-	CommitService_GetTreeEntries_FullMethodName    = "/gitaly.CommitService/GetTreeEntries"
-	CommitService_ListFiles_FullMethodName         = "/gitaly.CommitService/ListFiles"
-	CommitService_FindCommit_FullMethodName        = "/gitaly.CommitService/FindCommit"
-	CommitService_CommitStats_FullMethodName       = "/gitaly.CommitService/CommitStats"
-	CommitService_FindCommits_FullMethodName       = "/gitaly.CommitService/FindCommits"
-	CommitService_LastCommitForPath_FullMethodName = "/gitaly.CommitService/LastCommitForPath"
-	CommitService_ListCommitsByOid_FullMethodName  = "/gitaly.CommitService/ListCommitsByOid"
-	CommitService_CheckObjectsExist_FullMethodName = "/gitaly.CommitService/CheckObjectsExist"
+	CommitService_ListCommits_FullMethodName              = "/gitaly.CommitService/ListCommits"
+	CommitService_ListAllCommits_FullMethodName           = "/gitaly.CommitService/ListAllCommits"
+	CommitService_CommitIsAncestor_FullMethodName         = "/gitaly.CommitService/CommitIsAncestor"
+	CommitService_TreeEntry_FullMethodName                = "/gitaly.CommitService/TreeEntry"
+	CommitService_CountCommits_FullMethodName             = "/gitaly.CommitService/CountCommits"
+	CommitService_CountDivergingCommits_FullMethodName    = "/gitaly.CommitService/CountDivergingCommits"
+	CommitService_GetTreeEntries_FullMethodName           = "/gitaly.CommitService/GetTreeEntries"
+	CommitService_ListFiles_FullMethodName                = "/gitaly.CommitService/ListFiles"
+	CommitService_FindCommit_FullMethodName               = "/gitaly.CommitService/FindCommit"
+	CommitService_CommitStats_FullMethodName              = "/gitaly.CommitService/CommitStats"
+	CommitService_FindAllCommits_FullMethodName           = "/gitaly.CommitService/FindAllCommits"
+	CommitService_FindCommits_FullMethodName              = "/gitaly.CommitService/FindCommits"
+	CommitService_CommitLanguages_FullMethodName          = "/gitaly.CommitService/CommitLanguages"
+	CommitService_RawBlame_FullMethodName                 = "/gitaly.CommitService/RawBlame"
+	CommitService_LastCommitForPath_FullMethodName        = "/gitaly.CommitService/LastCommitForPath"
+	CommitService_ListLastCommitsForTree_FullMethodName   = "/gitaly.CommitService/ListLastCommitsForTree"
+	CommitService_CommitsByMessage_FullMethodName         = "/gitaly.CommitService/CommitsByMessage"
+	CommitService_ListCommitsByOid_FullMethodName         = "/gitaly.CommitService/ListCommitsByOid"
+	CommitService_ListCommitsByRefName_FullMethodName     = "/gitaly.CommitService/ListCommitsByRefName"
+	CommitService_FilterShasWithSignatures_FullMethodName = "/gitaly.CommitService/FilterShasWithSignatures"
+	CommitService_GetCommitSignatures_FullMethodName      = "/gitaly.CommitService/GetCommitSignatures"
+	CommitService_GetCommitMessages_FullMethodName        = "/gitaly.CommitService/GetCommitMessages"
+	CommitService_CheckObjectsExist_FullMethodName        = "/gitaly.CommitService/CheckObjectsExist"
 )
 
 // CommitServiceClient is the client API for CommitService service.
@@ -45,6 +56,9 @@ type CommitServiceClient interface {
 	// Walks the history from some revisions and sends the commits met. Revisions may exclude (^main)
 	// and stand for sets (--branches, --all).
 	ListCommits(ctx context.Context, in *ListCommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListCommitsResponse], error)
+	// Sends every commit in the object store, reachable or not. With a quarantine in the repository
+	// message these are the commits of the quarantine.
+	ListAllCommits(ctx context.Context, in *ListAllCommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListAllCommitsResponse], error)
 	// Tells whether one commit lies in the history of another. Ids that name nothing are a good
 	// answer: false.
 	CommitIsAncestor(ctx context.Context, in *CommitIsAncestorRequest, opts ...grpc.CallOption) (*CommitIsAncestorResponse, error)
@@ -53,6 +67,8 @@ type CommitServiceClient interface {
 	TreeEntry(ctx context.Context, in *TreeEntryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TreeEntryResponse], error)
 	// Counts commits without sending them.
 	CountCommits(ctx context.Context, in *CountCommitsRequest, opts ...grpc.CallOption) (*CountCommitsResponse, error)
+	// Counts the commits that only one of two revisions has.
+	CountDivergingCommits(ctx context.Context, in *CountDivergingCommitsRequest, opts ...grpc.CallOption) (*CountDivergingCommitsResponse, error)
 	// Lists a directory, if asked for with everything below it. InvalidArgument or NotFound, with a
 	// GetTreeEntriesError detail, when revision or path do not resolve.
 	GetTreeEntries(ctx context.Context, in *GetTreeEntriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetTreeEntriesResponse], error)
@@ -62,13 +78,34 @@ type CommitServiceClient interface {
 	FindCommit(ctx context.Context, in *FindCommitRequest, opts ...grpc.CallOption) (*FindCommitResponse, error)
 	// Counts lines and files that a commit changed. InvalidArgument when it does not exist.
 	CommitStats(ctx context.Context, in *CommitStatsRequest, opts ...grpc.CallOption) (*CommitStatsResponse, error)
+	// Walks the history of one revision, or of all branches.
+	FindAllCommits(ctx context.Context, in *FindAllCommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FindAllCommitsResponse], error)
 	// Walks the history as git log does, with paths and filters. A bad request is answered with a
 	// FindCommitsError detail.
 	FindCommits(ctx context.Context, in *FindCommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FindCommitsResponse], error)
+	// Tells which languages a tree is written in. A mutator, because the answer is kept beside the
+	// repository and serves the next commits too.
+	CommitLanguages(ctx context.Context, in *CommitLanguagesRequest, opts ...grpc.CallOption) (*CommitLanguagesResponse, error)
+	// Tells for each line of a file which commit wrote it, in the words of git blame --porcelain. A
+	// bad request is answered with a RawBlameError detail.
+	RawBlame(ctx context.Context, in *RawBlameRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RawBlameResponse], error)
 	// Finds the newest commit that changed a path. None is a good answer without one.
 	LastCommitForPath(ctx context.Context, in *LastCommitForPathRequest, opts ...grpc.CallOption) (*LastCommitForPathResponse, error)
+	// Finds for each entry of a directory the newest commit that changed it.
+	ListLastCommitsForTree(ctx context.Context, in *ListLastCommitsForTreeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListLastCommitsForTreeResponse], error)
+	// Finds commits by words of their messages, newest first.
+	CommitsByMessage(ctx context.Context, in *CommitsByMessageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CommitsByMessageResponse], error)
 	// Reads commits by their ids, leaving out those that do not exist.
 	ListCommitsByOid(ctx context.Context, in *ListCommitsByOidRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListCommitsByOidResponse], error)
+	// Reads the commits that refs point at, leaving out those that do not exist.
+	ListCommitsByRefName(ctx context.Context, in *ListCommitsByRefNameRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListCommitsByRefNameResponse], error)
+	// Tells which of many commits are signed. One answer per message of the client.
+	FilterShasWithSignatures(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[FilterShasWithSignaturesRequest, FilterShasWithSignaturesResponse], error)
+	// Takes signed commits apart into signature and signed text. Commits that do not exist or are not
+	// signed are left out.
+	GetCommitSignatures(ctx context.Context, in *GetCommitSignaturesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetCommitSignaturesResponse], error)
+	// Reads the whole messages of commits, however long. NotFound when one does not exist.
+	GetCommitMessages(ctx context.Context, in *GetCommitMessagesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetCommitMessagesResponse], error)
 	// Tells which of many revisions exist. One answer per question, in the same order.
 	CheckObjectsExist(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CheckObjectsExistRequest, CheckObjectsExistResponse], error)
 }
@@ -100,6 +137,25 @@ func (c *commitServiceClient) ListCommits(ctx context.Context, in *ListCommitsRe
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CommitService_ListCommitsClient = grpc.ServerStreamingClient[ListCommitsResponse]
 
+func (c *commitServiceClient) ListAllCommits(ctx context.Context, in *ListAllCommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListAllCommitsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[1], CommitService_ListAllCommits_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ListAllCommitsRequest, ListAllCommitsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_ListAllCommitsClient = grpc.ServerStreamingClient[ListAllCommitsResponse]
+
 func (c *commitServiceClient) CommitIsAncestor(ctx context.Context, in *CommitIsAncestorRequest, opts ...grpc.CallOption) (*CommitIsAncestorResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CommitIsAncestorResponse)
@@ -112,7 +168,7 @@ func (c *commitServiceClient) CommitIsAncestor(ctx context.Context, in *CommitIs
 
 func (c *commitServiceClient) TreeEntry(ctx context.Context, in *TreeEntryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TreeEntryResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[1], CommitService_TreeEntry_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[2], CommitService_TreeEntry_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -139,9 +195,19 @@ func (c *commitServiceClient) CountCommits(ctx context.Context, in *CountCommits
 	return out, nil
 }
 
+func (c *commitServiceClient) CountDivergingCommits(ctx context.Context, in *CountDivergingCommitsRequest, opts ...grpc.CallOption) (*CountDivergingCommitsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountDivergingCommitsResponse)
+	err := c.cc.Invoke(ctx, CommitService_CountDivergingCommits_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *commitServiceClient) GetTreeEntries(ctx context.Context, in *GetTreeEntriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetTreeEntriesResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[2], CommitService_GetTreeEntries_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[3], CommitService_GetTreeEntries_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +226,7 @@ type CommitService_GetTreeEntriesClient = grpc.ServerStreamingClient[GetTreeEntr
 
 func (c *commitServiceClient) ListFiles(ctx context.Context, in *ListFilesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListFilesResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[3], CommitService_ListFiles_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[4], CommitService_ListFiles_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -197,9 +263,28 @@ func (c *commitServiceClient) CommitStats(ctx context.Context, in *CommitStatsRe
 	return out, nil
 }
 
+func (c *commitServiceClient) FindAllCommits(ctx context.Context, in *FindAllCommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FindAllCommitsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[5], CommitService_FindAllCommits_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[FindAllCommitsRequest, FindAllCommitsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_FindAllCommitsClient = grpc.ServerStreamingClient[FindAllCommitsResponse]
+
 func (c *commitServiceClient) FindCommits(ctx context.Context, in *FindCommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FindCommitsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[4], CommitService_FindCommits_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[6], CommitService_FindCommits_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -216,6 +301,35 @@ func (c *commitServiceClient) FindCommits(ctx context.Context, in *FindCommitsRe
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CommitService_FindCommitsClient = grpc.ServerStreamingClient[FindCommitsResponse]
 
+func (c *commitServiceClient) CommitLanguages(ctx context.Context, in *CommitLanguagesRequest, opts ...grpc.CallOption) (*CommitLanguagesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CommitLanguagesResponse)
+	err := c.cc.Invoke(ctx, CommitService_CommitLanguages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *commitServiceClient) RawBlame(ctx context.Context, in *RawBlameRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RawBlameResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[7], CommitService_RawBlame_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[RawBlameRequest, RawBlameResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_RawBlameClient = grpc.ServerStreamingClient[RawBlameResponse]
+
 func (c *commitServiceClient) LastCommitForPath(ctx context.Context, in *LastCommitForPathRequest, opts ...grpc.CallOption) (*LastCommitForPathResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LastCommitForPathResponse)
@@ -226,9 +340,47 @@ func (c *commitServiceClient) LastCommitForPath(ctx context.Context, in *LastCom
 	return out, nil
 }
 
+func (c *commitServiceClient) ListLastCommitsForTree(ctx context.Context, in *ListLastCommitsForTreeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListLastCommitsForTreeResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[8], CommitService_ListLastCommitsForTree_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ListLastCommitsForTreeRequest, ListLastCommitsForTreeResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_ListLastCommitsForTreeClient = grpc.ServerStreamingClient[ListLastCommitsForTreeResponse]
+
+func (c *commitServiceClient) CommitsByMessage(ctx context.Context, in *CommitsByMessageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CommitsByMessageResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[9], CommitService_CommitsByMessage_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CommitsByMessageRequest, CommitsByMessageResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_CommitsByMessageClient = grpc.ServerStreamingClient[CommitsByMessageResponse]
+
 func (c *commitServiceClient) ListCommitsByOid(ctx context.Context, in *ListCommitsByOidRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListCommitsByOidResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[5], CommitService_ListCommitsByOid_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[10], CommitService_ListCommitsByOid_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -245,9 +397,79 @@ func (c *commitServiceClient) ListCommitsByOid(ctx context.Context, in *ListComm
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CommitService_ListCommitsByOidClient = grpc.ServerStreamingClient[ListCommitsByOidResponse]
 
+func (c *commitServiceClient) ListCommitsByRefName(ctx context.Context, in *ListCommitsByRefNameRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListCommitsByRefNameResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[11], CommitService_ListCommitsByRefName_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ListCommitsByRefNameRequest, ListCommitsByRefNameResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_ListCommitsByRefNameClient = grpc.ServerStreamingClient[ListCommitsByRefNameResponse]
+
+func (c *commitServiceClient) FilterShasWithSignatures(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[FilterShasWithSignaturesRequest, FilterShasWithSignaturesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[12], CommitService_FilterShasWithSignatures_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[FilterShasWithSignaturesRequest, FilterShasWithSignaturesResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_FilterShasWithSignaturesClient = grpc.BidiStreamingClient[FilterShasWithSignaturesRequest, FilterShasWithSignaturesResponse]
+
+func (c *commitServiceClient) GetCommitSignatures(ctx context.Context, in *GetCommitSignaturesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetCommitSignaturesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[13], CommitService_GetCommitSignatures_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetCommitSignaturesRequest, GetCommitSignaturesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_GetCommitSignaturesClient = grpc.ServerStreamingClient[GetCommitSignaturesResponse]
+
+func (c *commitServiceClient) GetCommitMessages(ctx context.Context, in *GetCommitMessagesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetCommitMessagesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[14], CommitService_GetCommitMessages_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetCommitMessagesRequest, GetCommitMessagesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_GetCommitMessagesClient = grpc.ServerStreamingClient[GetCommitMessagesResponse]
+
 func (c *commitServiceClient) CheckObjectsExist(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CheckObjectsExistRequest, CheckObjectsExistResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[6], CommitService_CheckObjectsExist_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CommitService_ServiceDesc.Streams[15], CommitService_CheckObjectsExist_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -268,6 +490,9 @@ type CommitServiceServer interface {
 	// Walks the history from some revisions and sends the commits met. Revisions may exclude (^main)
 	// and stand for sets (--branches, --all).
 	ListCommits(*ListCommitsRequest, grpc.ServerStreamingServer[ListCommitsResponse]) error
+	// Sends every commit in the object store, reachable or not. With a quarantine in the repository
+	// message these are the commits of the quarantine.
+	ListAllCommits(*ListAllCommitsRequest, grpc.ServerStreamingServer[ListAllCommitsResponse]) error
 	// Tells whether one commit lies in the history of another. Ids that name nothing are a good
 	// answer: false.
 	CommitIsAncestor(context.Context, *CommitIsAncestorRequest) (*CommitIsAncestorResponse, error)
@@ -276,6 +501,8 @@ type CommitServiceServer interface {
 	TreeEntry(*TreeEntryRequest, grpc.ServerStreamingServer[TreeEntryResponse]) error
 	// Counts commits without sending them.
 	CountCommits(context.Context, *CountCommitsRequest) (*CountCommitsResponse, error)
+	// Counts the commits that only one of two revisions has.
+	CountDivergingCommits(context.Context, *CountDivergingCommitsRequest) (*CountDivergingCommitsResponse, error)
 	// Lists a directory, if asked for with everything below it. InvalidArgument or NotFound, with a
 	// GetTreeEntriesError detail, when revision or path do not resolve.
 	GetTreeEntries(*GetTreeEntriesRequest, grpc.ServerStreamingServer[GetTreeEntriesResponse]) error
@@ -285,13 +512,34 @@ type CommitServiceServer interface {
 	FindCommit(context.Context, *FindCommitRequest) (*FindCommitResponse, error)
 	// Counts lines and files that a commit changed. InvalidArgument when it does not exist.
 	CommitStats(context.Context, *CommitStatsRequest) (*CommitStatsResponse, error)
+	// Walks the history of one revision, or of all branches.
+	FindAllCommits(*FindAllCommitsRequest, grpc.ServerStreamingServer[FindAllCommitsResponse]) error
 	// Walks the history as git log does, with paths and filters. A bad request is answered with a
 	// FindCommitsError detail.
 	FindCommits(*FindCommitsRequest, grpc.ServerStreamingServer[FindCommitsResponse]) error
+	// Tells which languages a tree is written in. A mutator, because the answer is kept beside the
+	// repository and serves the next commits too.
+	CommitLanguages(context.Context, *CommitLanguagesRequest) (*CommitLanguagesResponse, error)
+	// Tells for each line of a file which commit wrote it, in the words of git blame --porcelain. A
+	// bad request is answered with a RawBlameError detail.
+	RawBlame(*RawBlameRequest, grpc.ServerStreamingServer[RawBlameResponse]) error
 	// Finds the newest commit that changed a path. None is a good answer without one.
 	LastCommitForPath(context.Context, *LastCommitForPathRequest) (*LastCommitForPathResponse, error)
+	// Finds for each entry of a directory the newest commit that changed it.
+	ListLastCommitsForTree(*ListLastCommitsForTreeRequest, grpc.ServerStreamingServer[ListLastCommitsForTreeResponse]) error
+	// Finds commits by words of their messages, newest first.
+	CommitsByMessage(*CommitsByMessageRequest, grpc.ServerStreamingServer[CommitsByMessageResponse]) error
 	// Reads commits by their ids, leaving out those that do not exist.
 	ListCommitsByOid(*ListCommitsByOidRequest, grpc.ServerStreamingServer[ListCommitsByOidResponse]) error
+	// Reads the commits that refs point at, leaving out those that do not exist.
+	ListCommitsByRefName(*ListCommitsByRefNameRequest, grpc.ServerStreamingServer[ListCommitsByRefNameResponse]) error
+	// Tells which of many commits are signed. One answer per message of the client.
+	FilterShasWithSignatures(grpc.BidiStreamingServer[FilterShasWithSignaturesRequest, FilterShasWithSignaturesResponse]) error
+	// Takes signed commits apart into signature and signed text. Commits that do not exist or are not
+	// signed are left out.
+	GetCommitSignatures(*GetCommitSignaturesRequest, grpc.ServerStreamingServer[GetCommitSignaturesResponse]) error
+	// Reads the whole messages of commits, however long. NotFound when one does not exist.
+	GetCommitMessages(*GetCommitMessagesRequest, grpc.ServerStreamingServer[GetCommitMessagesResponse]) error
 	// Tells which of many revisions exist. One answer per question, in the same order.
 	CheckObjectsExist(grpc.BidiStreamingServer[CheckObjectsExistRequest, CheckObjectsExistResponse]) error
 	mustEmbedUnimplementedCommitServiceServer()
@@ -307,6 +555,9 @@ type UnimplementedCommitServiceServer struct{}
 func (UnimplementedCommitServiceServer) ListCommits(*ListCommitsRequest, grpc.ServerStreamingServer[ListCommitsResponse]) error {
 	return status.Error(codes.Unimplemented, "method ListCommits not implemented")
 }
+func (UnimplementedCommitServiceServer) ListAllCommits(*ListAllCommitsRequest, grpc.ServerStreamingServer[ListAllCommitsResponse]) error {
+	return status.Error(codes.Unimplemented, "method ListAllCommits not implemented")
+}
 func (UnimplementedCommitServiceServer) CommitIsAncestor(context.Context, *CommitIsAncestorRequest) (*CommitIsAncestorResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CommitIsAncestor not implemented")
 }
@@ -315,6 +566,9 @@ func (UnimplementedCommitServiceServer) TreeEntry(*TreeEntryRequest, grpc.Server
 }
 func (UnimplementedCommitServiceServer) CountCommits(context.Context, *CountCommitsRequest) (*CountCommitsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CountCommits not implemented")
+}
+func (UnimplementedCommitServiceServer) CountDivergingCommits(context.Context, *CountDivergingCommitsRequest) (*CountDivergingCommitsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CountDivergingCommits not implemented")
 }
 func (UnimplementedCommitServiceServer) GetTreeEntries(*GetTreeEntriesRequest, grpc.ServerStreamingServer[GetTreeEntriesResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetTreeEntries not implemented")
@@ -328,14 +582,41 @@ func (UnimplementedCommitServiceServer) FindCommit(context.Context, *FindCommitR
 func (UnimplementedCommitServiceServer) CommitStats(context.Context, *CommitStatsRequest) (*CommitStatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CommitStats not implemented")
 }
+func (UnimplementedCommitServiceServer) FindAllCommits(*FindAllCommitsRequest, grpc.ServerStreamingServer[FindAllCommitsResponse]) error {
+	return status.Error(codes.Unimplemented, "method FindAllCommits not implemented")
+}
 func (UnimplementedCommitServiceServer) FindCommits(*FindCommitsRequest, grpc.ServerStreamingServer[FindCommitsResponse]) error {
 	return status.Error(codes.Unimplemented, "method FindCommits not implemented")
+}
+func (UnimplementedCommitServiceServer) CommitLanguages(context.Context, *CommitLanguagesRequest) (*CommitLanguagesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CommitLanguages not implemented")
+}
+func (UnimplementedCommitServiceServer) RawBlame(*RawBlameRequest, grpc.ServerStreamingServer[RawBlameResponse]) error {
+	return status.Error(codes.Unimplemented, "method RawBlame not implemented")
 }
 func (UnimplementedCommitServiceServer) LastCommitForPath(context.Context, *LastCommitForPathRequest) (*LastCommitForPathResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method LastCommitForPath not implemented")
 }
+func (UnimplementedCommitServiceServer) ListLastCommitsForTree(*ListLastCommitsForTreeRequest, grpc.ServerStreamingServer[ListLastCommitsForTreeResponse]) error {
+	return status.Error(codes.Unimplemented, "method ListLastCommitsForTree not implemented")
+}
+func (UnimplementedCommitServiceServer) CommitsByMessage(*CommitsByMessageRequest, grpc.ServerStreamingServer[CommitsByMessageResponse]) error {
+	return status.Error(codes.Unimplemented, "method CommitsByMessage not implemented")
+}
 func (UnimplementedCommitServiceServer) ListCommitsByOid(*ListCommitsByOidRequest, grpc.ServerStreamingServer[ListCommitsByOidResponse]) error {
 	return status.Error(codes.Unimplemented, "method ListCommitsByOid not implemented")
+}
+func (UnimplementedCommitServiceServer) ListCommitsByRefName(*ListCommitsByRefNameRequest, grpc.ServerStreamingServer[ListCommitsByRefNameResponse]) error {
+	return status.Error(codes.Unimplemented, "method ListCommitsByRefName not implemented")
+}
+func (UnimplementedCommitServiceServer) FilterShasWithSignatures(grpc.BidiStreamingServer[FilterShasWithSignaturesRequest, FilterShasWithSignaturesResponse]) error {
+	return status.Error(codes.Unimplemented, "method FilterShasWithSignatures not implemented")
+}
+func (UnimplementedCommitServiceServer) GetCommitSignatures(*GetCommitSignaturesRequest, grpc.ServerStreamingServer[GetCommitSignaturesResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetCommitSignatures not implemented")
+}
+func (UnimplementedCommitServiceServer) GetCommitMessages(*GetCommitMessagesRequest, grpc.ServerStreamingServer[GetCommitMessagesResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetCommitMessages not implemented")
 }
 func (UnimplementedCommitServiceServer) CheckObjectsExist(grpc.BidiStreamingServer[CheckObjectsExistRequest, CheckObjectsExistResponse]) error {
 	return status.Error(codes.Unimplemented, "method CheckObjectsExist not implemented")
@@ -371,6 +652,17 @@ func _CommitService_ListCommits_Handler(srv interface{}, stream grpc.ServerStrea
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CommitService_ListCommitsServer = grpc.ServerStreamingServer[ListCommitsResponse]
+
+func _CommitService_ListAllCommits_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ListAllCommitsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CommitServiceServer).ListAllCommits(m, &grpc.GenericServerStream[ListAllCommitsRequest, ListAllCommitsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_ListAllCommitsServer = grpc.ServerStreamingServer[ListAllCommitsResponse]
 
 func _CommitService_CommitIsAncestor_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CommitIsAncestorRequest)
@@ -415,6 +707,24 @@ func _CommitService_CountCommits_Handler(srv interface{}, ctx context.Context, d
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(CommitServiceServer).CountCommits(ctx, req.(*CountCommitsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CommitService_CountDivergingCommits_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountDivergingCommitsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CommitServiceServer).CountDivergingCommits(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CommitService_CountDivergingCommits_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CommitServiceServer).CountDivergingCommits(ctx, req.(*CountDivergingCommitsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -477,6 +787,17 @@ func _CommitService_CommitStats_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CommitService_FindAllCommits_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(FindAllCommitsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CommitServiceServer).FindAllCommits(m, &grpc.GenericServerStream[FindAllCommitsRequest, FindAllCommitsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_FindAllCommitsServer = grpc.ServerStreamingServer[FindAllCommitsResponse]
+
 func _CommitService_FindCommits_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(FindCommitsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -487,6 +808,35 @@ func _CommitService_FindCommits_Handler(srv interface{}, stream grpc.ServerStrea
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CommitService_FindCommitsServer = grpc.ServerStreamingServer[FindCommitsResponse]
+
+func _CommitService_CommitLanguages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CommitLanguagesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CommitServiceServer).CommitLanguages(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CommitService_CommitLanguages_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CommitServiceServer).CommitLanguages(ctx, req.(*CommitLanguagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CommitService_RawBlame_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(RawBlameRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CommitServiceServer).RawBlame(m, &grpc.GenericServerStream[RawBlameRequest, RawBlameResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_RawBlameServer = grpc.ServerStreamingServer[RawBlameResponse]
 
 func _CommitService_LastCommitForPath_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(LastCommitForPathRequest)
@@ -506,6 +856,28 @@ func _CommitService_LastCommitForPath_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CommitService_ListLastCommitsForTree_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ListLastCommitsForTreeRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CommitServiceServer).ListLastCommitsForTree(m, &grpc.GenericServerStream[ListLastCommitsForTreeRequest, ListLastCommitsForTreeResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_ListLastCommitsForTreeServer = grpc.ServerStreamingServer[ListLastCommitsForTreeResponse]
+
+func _CommitService_CommitsByMessage_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(CommitsByMessageRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CommitServiceServer).CommitsByMessage(m, &grpc.GenericServerStream[CommitsByMessageRequest, CommitsByMessageResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_CommitsByMessageServer = grpc.ServerStreamingServer[CommitsByMessageResponse]
+
 func _CommitService_ListCommitsByOid_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(ListCommitsByOidRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -516,6 +888,46 @@ func _CommitService_ListCommitsByOid_Handler(srv interface{}, stream grpc.Server
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CommitService_ListCommitsByOidServer = grpc.ServerStreamingServer[ListCommitsByOidResponse]
+
+func _CommitService_ListCommitsByRefName_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ListCommitsByRefNameRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CommitServiceServer).ListCommitsByRefName(m, &grpc.GenericServerStream[ListCommitsByRefNameRequest, ListCommitsByRefNameResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_ListCommitsByRefNameServer = grpc.ServerStreamingServer[ListCommitsByRefNameResponse]
+
+func _CommitService_FilterShasWithSignatures_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(CommitServiceServer).FilterShasWithSignatures(&grpc.GenericServerStream[FilterShasWithSignaturesRequest, FilterShasWithSignaturesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_FilterShasWithSignaturesServer = grpc.BidiStreamingServer[FilterShasWithSignaturesRequest, FilterShasWithSignaturesResponse]
+
+func _CommitService_GetCommitSignatures_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetCommitSignaturesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CommitServiceServer).GetCommitSignatures(m, &grpc.GenericServerStream[GetCommitSignaturesRequest, GetCommitSignaturesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_GetCommitSignaturesServer = grpc.ServerStreamingServer[GetCommitSignaturesResponse]
+
+func _CommitService_GetCommitMessages_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetCommitMessagesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CommitServiceServer).GetCommitMessages(m, &grpc.GenericServerStream[GetCommitMessagesRequest, GetCommitMessagesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CommitService_GetCommitMessagesServer = grpc.ServerStreamingServer[GetCommitMessagesResponse]
 
 func _CommitService_CheckObjectsExist_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(CommitServiceServer).CheckObjectsExist(&grpc.GenericServerStream[CheckObjectsExistRequest, CheckObjectsExistResponse]{ServerStream: stream})
@@ -540,12 +952,20 @@ var CommitService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _CommitService_CountCommits_Handler,
 		},
 		{
+			MethodName: "CountDivergingCommits",
+			Handler:    _CommitService_CountDivergingCommits_Handler,
+		},
+		{
 			MethodName: "FindCommit",
 			Handler:    _CommitService_FindCommit_Handler,
 		},
 		{
 			MethodName: "CommitStats",
 			Handler:    _CommitService_CommitStats_Handler,
+		},
+		{
+			MethodName: "CommitLanguages",
+			Handler:    _CommitService_CommitLanguages_Handler,
 		},
 		{
 			MethodName: "LastCommitForPath",
@@ -556,6 +976,11 @@ var CommitService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "ListCommits",
 			Handler:       _CommitService_ListCommits_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ListAllCommits",
+			Handler:       _CommitService_ListAllCommits_Handler,
 			ServerStreams: true,
 		},
 		{
@@ -574,13 +999,54 @@ var CommitService_ServiceDesc = grpc.ServiceDesc{
 			ServerStreams: true,
 		},
 		{
+			StreamName:    "FindAllCommits",
+			Handler:       _CommitService_FindAllCommits_Handler,
+			ServerStreams: true,
+		},
+		{
 			StreamName:    "FindCommits",
 			Handler:       _CommitService_FindCommits_Handler,
 			ServerStreams: true,
 		},
 		{
+			StreamName:    "RawBlame",
+			Handler:       _CommitService_RawBlame_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ListLastCommitsForTree",
+			Handler:       _CommitService_ListLastCommitsForTree_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "CommitsByMessage",
+			Handler:       _CommitService_CommitsByMessage_Handler,
+			ServerStreams: true,
+		},
+		{
 			StreamName:    "ListCommitsByOid",
 			Handler:       _CommitService_ListCommitsByOid_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ListCommitsByRefName",
+			Handler:       _CommitService_ListCommitsByRefName_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "FilterShasWithSignatures",
+			Handler:       _CommitService_FilterShasWithSignatures_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "GetCommitSignatures",
+			Handler:       _CommitService_GetCommitSignatures_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GetCommitMessages",
+			Handler:       _CommitService_GetCommitMessages_Handler,
 			ServerStreams: true,
 		},
 		{

@@ -183,7 +183,7 @@ func (x ListRefsRequest_SortBy_Key) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ListRefsRequest_SortBy_Key.Descriptor instead.
 func (ListRefsRequest_SortBy_Key) EnumDescriptor() ([]byte, []int) {
-	return file_gitaly_ref_proto_rawDescGZIP(), []int{15, 0, 0}
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{31, 0, 0}
 }
 
 // Asks for the default branch.
@@ -798,6 +798,107 @@ type FindTagError_TagNotFound struct {
 
 func (*FindTagError_TagNotFound) isFindTagError_Error() {}
 
+// Names a remote.
+type FindAllRemoteBranchesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Name of the remote. Required.
+	RemoteName    string `protobuf:"bytes,2,opt,name=remote_name,json=remoteName,proto3" json:"remote_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindAllRemoteBranchesRequest) Reset() {
+	*x = FindAllRemoteBranchesRequest{}
+	mi := &file_gitaly_ref_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindAllRemoteBranchesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindAllRemoteBranchesRequest) ProtoMessage() {}
+
+func (x *FindAllRemoteBranchesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindAllRemoteBranchesRequest.ProtoReflect.Descriptor instead.
+func (*FindAllRemoteBranchesRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *FindAllRemoteBranchesRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *FindAllRemoteBranchesRequest) GetRemoteName() string {
+	if x != nil {
+		return x.RemoteName
+	}
+	return ""
+}
+
+// Some of the branches; the stream carries the rest.
+type FindAllRemoteBranchesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Branches with full names and the commits at their tips, in the order of their names.
+	Branches      []*Branch `protobuf:"bytes,1,rep,name=branches,proto3" json:"branches,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindAllRemoteBranchesResponse) Reset() {
+	*x = FindAllRemoteBranchesResponse{}
+	mi := &file_gitaly_ref_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindAllRemoteBranchesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindAllRemoteBranchesResponse) ProtoMessage() {}
+
+func (x *FindAllRemoteBranchesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindAllRemoteBranchesResponse.ProtoReflect.Descriptor instead.
+func (*FindAllRemoteBranchesResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *FindAllRemoteBranchesResponse) GetBranches() []*Branch {
+	if x != nil {
+		return x.Branches
+	}
+	return nil
+}
+
 // Names a ref.
 type RefExistsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -811,7 +912,7 @@ type RefExistsRequest struct {
 
 func (x *RefExistsRequest) Reset() {
 	*x = RefExistsRequest{}
-	mi := &file_gitaly_ref_proto_msgTypes[11]
+	mi := &file_gitaly_ref_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -823,7 +924,7 @@ func (x *RefExistsRequest) String() string {
 func (*RefExistsRequest) ProtoMessage() {}
 
 func (x *RefExistsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_ref_proto_msgTypes[11]
+	mi := &file_gitaly_ref_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -836,7 +937,7 @@ func (x *RefExistsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefExistsRequest.ProtoReflect.Descriptor instead.
 func (*RefExistsRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_ref_proto_rawDescGZIP(), []int{11}
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RefExistsRequest) GetRepository() *Repository {
@@ -864,7 +965,7 @@ type RefExistsResponse struct {
 
 func (x *RefExistsResponse) Reset() {
 	*x = RefExistsResponse{}
-	mi := &file_gitaly_ref_proto_msgTypes[12]
+	mi := &file_gitaly_ref_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +977,7 @@ func (x *RefExistsResponse) String() string {
 func (*RefExistsResponse) ProtoMessage() {}
 
 func (x *RefExistsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_ref_proto_msgTypes[12]
+	mi := &file_gitaly_ref_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +990,7 @@ func (x *RefExistsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefExistsResponse.ProtoReflect.Descriptor instead.
 func (*RefExistsResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_ref_proto_rawDescGZIP(), []int{12}
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RefExistsResponse) GetValue() bool {
@@ -912,7 +1013,7 @@ type FindBranchRequest struct {
 
 func (x *FindBranchRequest) Reset() {
 	*x = FindBranchRequest{}
-	mi := &file_gitaly_ref_proto_msgTypes[13]
+	mi := &file_gitaly_ref_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +1025,7 @@ func (x *FindBranchRequest) String() string {
 func (*FindBranchRequest) ProtoMessage() {}
 
 func (x *FindBranchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_ref_proto_msgTypes[13]
+	mi := &file_gitaly_ref_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +1038,7 @@ func (x *FindBranchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindBranchRequest.ProtoReflect.Descriptor instead.
 func (*FindBranchRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_ref_proto_rawDescGZIP(), []int{13}
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *FindBranchRequest) GetRepository() *Repository {
@@ -965,7 +1066,7 @@ type FindBranchResponse struct {
 
 func (x *FindBranchResponse) Reset() {
 	*x = FindBranchResponse{}
-	mi := &file_gitaly_ref_proto_msgTypes[14]
+	mi := &file_gitaly_ref_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -977,7 +1078,7 @@ func (x *FindBranchResponse) String() string {
 func (*FindBranchResponse) ProtoMessage() {}
 
 func (x *FindBranchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_ref_proto_msgTypes[14]
+	mi := &file_gitaly_ref_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -990,7 +1091,7 @@ func (x *FindBranchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindBranchResponse.ProtoReflect.Descriptor instead.
 func (*FindBranchResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_ref_proto_rawDescGZIP(), []int{14}
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *FindBranchResponse) GetBranch() *Branch {
@@ -998,6 +1099,830 @@ func (x *FindBranchResponse) GetBranch() *Branch {
 		return x.Branch
 	}
 	return nil
+}
+
+// Some of the moves; a client that has many sends several messages.
+type UpdateReferencesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to change. First message only.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Refs to move; at least one in each message.
+	Updates       []*UpdateReferencesRequest_Update `protobuf:"bytes,2,rep,name=updates,proto3" json:"updates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateReferencesRequest) Reset() {
+	*x = UpdateReferencesRequest{}
+	mi := &file_gitaly_ref_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateReferencesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateReferencesRequest) ProtoMessage() {}
+
+func (x *UpdateReferencesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateReferencesRequest.ProtoReflect.Descriptor instead.
+func (*UpdateReferencesRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UpdateReferencesRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *UpdateReferencesRequest) GetUpdates() []*UpdateReferencesRequest_Update {
+	if x != nil {
+		return x.Updates
+	}
+	return nil
+}
+
+// All refs have moved.
+type UpdateReferencesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateReferencesResponse) Reset() {
+	*x = UpdateReferencesResponse{}
+	mi := &file_gitaly_ref_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateReferencesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateReferencesResponse) ProtoMessage() {}
+
+func (x *UpdateReferencesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateReferencesResponse.ProtoReflect.Descriptor instead.
+func (*UpdateReferencesResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{18}
+}
+
+// Status detail of UpdateReferences.
+type UpdateReferencesError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why nothing moved.
+	//
+	// Types that are valid to be assigned to Error:
+	//
+	//	*UpdateReferencesError_InvalidFormat
+	//	*UpdateReferencesError_ReferencesLocked
+	//	*UpdateReferencesError_ReferenceStateMismatch
+	Error         isUpdateReferencesError_Error `protobuf_oneof:"error"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateReferencesError) Reset() {
+	*x = UpdateReferencesError{}
+	mi := &file_gitaly_ref_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateReferencesError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateReferencesError) ProtoMessage() {}
+
+func (x *UpdateReferencesError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateReferencesError.ProtoReflect.Descriptor instead.
+func (*UpdateReferencesError) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *UpdateReferencesError) GetError() isUpdateReferencesError_Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *UpdateReferencesError) GetInvalidFormat() *InvalidRefFormatError {
+	if x != nil {
+		if x, ok := x.Error.(*UpdateReferencesError_InvalidFormat); ok {
+			return x.InvalidFormat
+		}
+	}
+	return nil
+}
+
+func (x *UpdateReferencesError) GetReferencesLocked() *ReferencesLockedError {
+	if x != nil {
+		if x, ok := x.Error.(*UpdateReferencesError_ReferencesLocked); ok {
+			return x.ReferencesLocked
+		}
+	}
+	return nil
+}
+
+func (x *UpdateReferencesError) GetReferenceStateMismatch() *ReferenceStateMismatchError {
+	if x != nil {
+		if x, ok := x.Error.(*UpdateReferencesError_ReferenceStateMismatch); ok {
+			return x.ReferenceStateMismatch
+		}
+	}
+	return nil
+}
+
+type isUpdateReferencesError_Error interface {
+	isUpdateReferencesError_Error()
+}
+
+type UpdateReferencesError_InvalidFormat struct {
+	// A name is malformed.
+	InvalidFormat *InvalidRefFormatError `protobuf:"bytes,1,opt,name=invalid_format,json=invalidFormat,proto3,oneof"`
+}
+
+type UpdateReferencesError_ReferencesLocked struct {
+	// Somebody else is moving a ref.
+	ReferencesLocked *ReferencesLockedError `protobuf:"bytes,2,opt,name=references_locked,json=referencesLocked,proto3,oneof"`
+}
+
+type UpdateReferencesError_ReferenceStateMismatch struct {
+	// A ref does not have the id that was expected.
+	ReferenceStateMismatch *ReferenceStateMismatchError `protobuf:"bytes,3,opt,name=reference_state_mismatch,json=referenceStateMismatch,proto3,oneof"`
+}
+
+func (*UpdateReferencesError_InvalidFormat) isUpdateReferencesError_Error() {}
+
+func (*UpdateReferencesError_ReferencesLocked) isUpdateReferencesError_Error() {}
+
+func (*UpdateReferencesError_ReferenceStateMismatch) isUpdateReferencesError_Error() {}
+
+// Selects refs to delete, by exactly one of the two lists.
+type DeleteRefsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to change.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Delete everything but the refs whose full names begin so.
+	ExceptWithPrefix [][]byte `protobuf:"bytes,2,rep,name=except_with_prefix,json=exceptWithPrefix,proto3" json:"except_with_prefix,omitempty"`
+	// Full names of the refs to delete.
+	Refs          [][]byte `protobuf:"bytes,3,rep,name=refs,proto3" json:"refs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRefsRequest) Reset() {
+	*x = DeleteRefsRequest{}
+	mi := &file_gitaly_ref_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRefsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRefsRequest) ProtoMessage() {}
+
+func (x *DeleteRefsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRefsRequest.ProtoReflect.Descriptor instead.
+func (*DeleteRefsRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *DeleteRefsRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *DeleteRefsRequest) GetExceptWithPrefix() [][]byte {
+	if x != nil {
+		return x.ExceptWithPrefix
+	}
+	return nil
+}
+
+func (x *DeleteRefsRequest) GetRefs() [][]byte {
+	if x != nil {
+		return x.Refs
+	}
+	return nil
+}
+
+// The refs are gone, or were not there.
+type DeleteRefsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always empty: failures are errors of the call. Older servers put git's words here.
+	GitError      string `protobuf:"bytes,1,opt,name=git_error,json=gitError,proto3" json:"git_error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRefsResponse) Reset() {
+	*x = DeleteRefsResponse{}
+	mi := &file_gitaly_ref_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRefsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRefsResponse) ProtoMessage() {}
+
+func (x *DeleteRefsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRefsResponse.ProtoReflect.Descriptor instead.
+func (*DeleteRefsResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *DeleteRefsResponse) GetGitError() string {
+	if x != nil {
+		return x.GitError
+	}
+	return ""
+}
+
+// Status detail of DeleteRefs.
+type DeleteRefsError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why nothing was deleted.
+	//
+	// Types that are valid to be assigned to Error:
+	//
+	//	*DeleteRefsError_InvalidFormat
+	//	*DeleteRefsError_ReferencesLocked
+	Error         isDeleteRefsError_Error `protobuf_oneof:"error"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRefsError) Reset() {
+	*x = DeleteRefsError{}
+	mi := &file_gitaly_ref_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRefsError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRefsError) ProtoMessage() {}
+
+func (x *DeleteRefsError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRefsError.ProtoReflect.Descriptor instead.
+func (*DeleteRefsError) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DeleteRefsError) GetError() isDeleteRefsError_Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *DeleteRefsError) GetInvalidFormat() *InvalidRefFormatError {
+	if x != nil {
+		if x, ok := x.Error.(*DeleteRefsError_InvalidFormat); ok {
+			return x.InvalidFormat
+		}
+	}
+	return nil
+}
+
+func (x *DeleteRefsError) GetReferencesLocked() *ReferencesLockedError {
+	if x != nil {
+		if x, ok := x.Error.(*DeleteRefsError_ReferencesLocked); ok {
+			return x.ReferencesLocked
+		}
+	}
+	return nil
+}
+
+type isDeleteRefsError_Error interface {
+	isDeleteRefsError_Error()
+}
+
+type DeleteRefsError_InvalidFormat struct {
+	// Names are malformed.
+	InvalidFormat *InvalidRefFormatError `protobuf:"bytes,1,opt,name=invalid_format,json=invalidFormat,proto3,oneof"`
+}
+
+type DeleteRefsError_ReferencesLocked struct {
+	// Somebody else is moving a ref.
+	ReferencesLocked *ReferencesLockedError `protobuf:"bytes,2,opt,name=references_locked,json=referencesLocked,proto3,oneof"`
+}
+
+func (*DeleteRefsError_InvalidFormat) isDeleteRefsError_Error() {}
+
+func (*DeleteRefsError_ReferencesLocked) isDeleteRefsError_Error() {}
+
+// Names a commit.
+type ListBranchNamesContainingCommitRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Full id of the commit. Required.
+	CommitId string `protobuf:"bytes,2,opt,name=commit_id,json=commitId,proto3" json:"commit_id,omitempty"`
+	// Largest number of names; 0 sends all.
+	Limit         uint32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBranchNamesContainingCommitRequest) Reset() {
+	*x = ListBranchNamesContainingCommitRequest{}
+	mi := &file_gitaly_ref_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBranchNamesContainingCommitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBranchNamesContainingCommitRequest) ProtoMessage() {}
+
+func (x *ListBranchNamesContainingCommitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBranchNamesContainingCommitRequest.ProtoReflect.Descriptor instead.
+func (*ListBranchNamesContainingCommitRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListBranchNamesContainingCommitRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *ListBranchNamesContainingCommitRequest) GetCommitId() string {
+	if x != nil {
+		return x.CommitId
+	}
+	return ""
+}
+
+func (x *ListBranchNamesContainingCommitRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// Some of the names; the stream carries the rest.
+type ListBranchNamesContainingCommitResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names without refs/heads/.
+	BranchNames   [][]byte `protobuf:"bytes,2,rep,name=branch_names,json=branchNames,proto3" json:"branch_names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBranchNamesContainingCommitResponse) Reset() {
+	*x = ListBranchNamesContainingCommitResponse{}
+	mi := &file_gitaly_ref_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBranchNamesContainingCommitResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBranchNamesContainingCommitResponse) ProtoMessage() {}
+
+func (x *ListBranchNamesContainingCommitResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBranchNamesContainingCommitResponse.ProtoReflect.Descriptor instead.
+func (*ListBranchNamesContainingCommitResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListBranchNamesContainingCommitResponse) GetBranchNames() [][]byte {
+	if x != nil {
+		return x.BranchNames
+	}
+	return nil
+}
+
+// Names a commit.
+type ListTagNamesContainingCommitRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Full id of the commit. Required.
+	CommitId string `protobuf:"bytes,2,opt,name=commit_id,json=commitId,proto3" json:"commit_id,omitempty"`
+	// Largest number of names; 0 sends all.
+	Limit         uint32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTagNamesContainingCommitRequest) Reset() {
+	*x = ListTagNamesContainingCommitRequest{}
+	mi := &file_gitaly_ref_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTagNamesContainingCommitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTagNamesContainingCommitRequest) ProtoMessage() {}
+
+func (x *ListTagNamesContainingCommitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTagNamesContainingCommitRequest.ProtoReflect.Descriptor instead.
+func (*ListTagNamesContainingCommitRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ListTagNamesContainingCommitRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *ListTagNamesContainingCommitRequest) GetCommitId() string {
+	if x != nil {
+		return x.CommitId
+	}
+	return ""
+}
+
+func (x *ListTagNamesContainingCommitRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// Some of the names; the stream carries the rest.
+type ListTagNamesContainingCommitResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names without refs/tags/.
+	TagNames      [][]byte `protobuf:"bytes,2,rep,name=tag_names,json=tagNames,proto3" json:"tag_names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTagNamesContainingCommitResponse) Reset() {
+	*x = ListTagNamesContainingCommitResponse{}
+	mi := &file_gitaly_ref_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTagNamesContainingCommitResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTagNamesContainingCommitResponse) ProtoMessage() {}
+
+func (x *ListTagNamesContainingCommitResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTagNamesContainingCommitResponse.ProtoReflect.Descriptor instead.
+func (*ListTagNamesContainingCommitResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ListTagNamesContainingCommitResponse) GetTagNames() [][]byte {
+	if x != nil {
+		return x.TagNames
+	}
+	return nil
+}
+
+// Selects tag objects.
+type GetTagSignaturesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Tags, and what to leave out; at least one.
+	TagRevisions  []string `protobuf:"bytes,2,rep,name=tag_revisions,json=tagRevisions,proto3" json:"tag_revisions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTagSignaturesRequest) Reset() {
+	*x = GetTagSignaturesRequest{}
+	mi := &file_gitaly_ref_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTagSignaturesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTagSignaturesRequest) ProtoMessage() {}
+
+func (x *GetTagSignaturesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTagSignaturesRequest.ProtoReflect.Descriptor instead.
+func (*GetTagSignaturesRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetTagSignaturesRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *GetTagSignaturesRequest) GetTagRevisions() []string {
+	if x != nil {
+		return x.TagRevisions
+	}
+	return nil
+}
+
+// Some of the tags; the stream carries the rest.
+type GetTagSignaturesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tags as git meets them on its walk.
+	Signatures    []*GetTagSignaturesResponse_TagSignature `protobuf:"bytes,1,rep,name=signatures,proto3" json:"signatures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTagSignaturesResponse) Reset() {
+	*x = GetTagSignaturesResponse{}
+	mi := &file_gitaly_ref_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTagSignaturesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTagSignaturesResponse) ProtoMessage() {}
+
+func (x *GetTagSignaturesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTagSignaturesResponse.ProtoReflect.Descriptor instead.
+func (*GetTagSignaturesResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetTagSignaturesResponse) GetSignatures() []*GetTagSignaturesResponse_TagSignature {
+	if x != nil {
+		return x.Signatures
+	}
+	return nil
+}
+
+// Names tag objects.
+type GetTagMessagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Ids of the tag objects.
+	TagIds        []string `protobuf:"bytes,3,rep,name=tag_ids,json=tagIds,proto3" json:"tag_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTagMessagesRequest) Reset() {
+	*x = GetTagMessagesRequest{}
+	mi := &file_gitaly_ref_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTagMessagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTagMessagesRequest) ProtoMessage() {}
+
+func (x *GetTagMessagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTagMessagesRequest.ProtoReflect.Descriptor instead.
+func (*GetTagMessagesRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *GetTagMessagesRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *GetTagMessagesRequest) GetTagIds() []string {
+	if x != nil {
+		return x.TagIds
+	}
+	return nil
+}
+
+// For each tag a message with its id, then messages with its text.
+type GetTagMessagesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Next bytes of the text.
+	Message []byte `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// Id of the tag object that the following text belongs to.
+	TagId         string `protobuf:"bytes,3,opt,name=tag_id,json=tagId,proto3" json:"tag_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTagMessagesResponse) Reset() {
+	*x = GetTagMessagesResponse{}
+	mi := &file_gitaly_ref_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTagMessagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTagMessagesResponse) ProtoMessage() {}
+
+func (x *GetTagMessagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTagMessagesResponse.ProtoReflect.Descriptor instead.
+func (*GetTagMessagesResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *GetTagMessagesResponse) GetMessage() []byte {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *GetTagMessagesResponse) GetTagId() string {
+	if x != nil {
+		return x.TagId
+	}
+	return ""
 }
 
 // Selects refs.
@@ -1027,7 +1952,7 @@ type ListRefsRequest struct {
 
 func (x *ListRefsRequest) Reset() {
 	*x = ListRefsRequest{}
-	mi := &file_gitaly_ref_proto_msgTypes[15]
+	mi := &file_gitaly_ref_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1964,7 @@ func (x *ListRefsRequest) String() string {
 func (*ListRefsRequest) ProtoMessage() {}
 
 func (x *ListRefsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_ref_proto_msgTypes[15]
+	mi := &file_gitaly_ref_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1977,7 @@ func (x *ListRefsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRefsRequest.ProtoReflect.Descriptor instead.
 func (*ListRefsRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_ref_proto_rawDescGZIP(), []int{15}
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListRefsRequest) GetRepository() *Repository {
@@ -1131,7 +2056,7 @@ type ListRefsResponse struct {
 
 func (x *ListRefsResponse) Reset() {
 	*x = ListRefsResponse{}
-	mi := &file_gitaly_ref_proto_msgTypes[16]
+	mi := &file_gitaly_ref_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +2068,7 @@ func (x *ListRefsResponse) String() string {
 func (*ListRefsResponse) ProtoMessage() {}
 
 func (x *ListRefsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_ref_proto_msgTypes[16]
+	mi := &file_gitaly_ref_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +2081,7 @@ func (x *ListRefsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRefsResponse.ProtoReflect.Descriptor instead.
 func (*ListRefsResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_ref_proto_rawDescGZIP(), []int{16}
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListRefsResponse) GetReferences() []*ListRefsResponse_Reference {
@@ -1169,6 +2094,134 @@ func (x *ListRefsResponse) GetReferences() []*ListRefsResponse_Reference {
 func (x *ListRefsResponse) GetPaginationCursor() *PaginationCursor {
 	if x != nil {
 		return x.PaginationCursor
+	}
+	return nil
+}
+
+// Names an object and where to look for refs.
+type FindRefsByOIDRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Id that the refs hold, or that their tags lead to. Required.
+	Oid string `protobuf:"bytes,2,opt,name=oid,proto3" json:"oid,omitempty"`
+	// Full refs, prefixes that end at a slash, or globs; none looks at branches and tags.
+	RefPatterns []string `protobuf:"bytes,3,rep,name=ref_patterns,json=refPatterns,proto3" json:"ref_patterns,omitempty"`
+	// Field of git for-each-ref to sort by, with a dash in front for descending; empty sorts by name.
+	SortField string `protobuf:"bytes,4,opt,name=sort_field,json=sortField,proto3" json:"sort_field,omitempty"`
+	// Largest number of refs; 0 sends all.
+	Limit         uint32 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindRefsByOIDRequest) Reset() {
+	*x = FindRefsByOIDRequest{}
+	mi := &file_gitaly_ref_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindRefsByOIDRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindRefsByOIDRequest) ProtoMessage() {}
+
+func (x *FindRefsByOIDRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindRefsByOIDRequest.ProtoReflect.Descriptor instead.
+func (*FindRefsByOIDRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *FindRefsByOIDRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *FindRefsByOIDRequest) GetOid() string {
+	if x != nil {
+		return x.Oid
+	}
+	return ""
+}
+
+func (x *FindRefsByOIDRequest) GetRefPatterns() []string {
+	if x != nil {
+		return x.RefPatterns
+	}
+	return nil
+}
+
+func (x *FindRefsByOIDRequest) GetSortField() string {
+	if x != nil {
+		return x.SortField
+	}
+	return ""
+}
+
+func (x *FindRefsByOIDRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// The refs that were found.
+type FindRefsByOIDResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Full names.
+	Refs          []string `protobuf:"bytes,1,rep,name=refs,proto3" json:"refs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindRefsByOIDResponse) Reset() {
+	*x = FindRefsByOIDResponse{}
+	mi := &file_gitaly_ref_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindRefsByOIDResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindRefsByOIDResponse) ProtoMessage() {}
+
+func (x *FindRefsByOIDResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindRefsByOIDResponse.ProtoReflect.Descriptor instead.
+func (*FindRefsByOIDResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *FindRefsByOIDResponse) GetRefs() []string {
+	if x != nil {
+		return x.Refs
 	}
 	return nil
 }
@@ -1186,7 +2239,7 @@ type FindAllBranchesResponse_Branch struct {
 
 func (x *FindAllBranchesResponse_Branch) Reset() {
 	*x = FindAllBranchesResponse_Branch{}
-	mi := &file_gitaly_ref_proto_msgTypes[17]
+	mi := &file_gitaly_ref_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1198,7 +2251,7 @@ func (x *FindAllBranchesResponse_Branch) String() string {
 func (*FindAllBranchesResponse_Branch) ProtoMessage() {}
 
 func (x *FindAllBranchesResponse_Branch) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_ref_proto_msgTypes[17]
+	mi := &file_gitaly_ref_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +2294,7 @@ type FindAllTagsRequest_SortBy struct {
 
 func (x *FindAllTagsRequest_SortBy) Reset() {
 	*x = FindAllTagsRequest_SortBy{}
-	mi := &file_gitaly_ref_proto_msgTypes[18]
+	mi := &file_gitaly_ref_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +2306,7 @@ func (x *FindAllTagsRequest_SortBy) String() string {
 func (*FindAllTagsRequest_SortBy) ProtoMessage() {}
 
 func (x *FindAllTagsRequest_SortBy) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_ref_proto_msgTypes[18]
+	mi := &file_gitaly_ref_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,6 +2336,135 @@ func (x *FindAllTagsRequest_SortBy) GetDirection() SortDirection {
 	return SortDirection_ASCENDING
 }
 
+// One ref to move.
+type UpdateReferencesRequest_Update struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Full name.
+	Reference []byte `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// Id it must have now: all zeros if it must not exist, empty if anything will do.
+	OldObjectId []byte `protobuf:"bytes,2,opt,name=old_object_id,json=oldObjectId,proto3" json:"old_object_id,omitempty"`
+	// Id it shall have: all zeros to delete it.
+	NewObjectId   []byte `protobuf:"bytes,3,opt,name=new_object_id,json=newObjectId,proto3" json:"new_object_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateReferencesRequest_Update) Reset() {
+	*x = UpdateReferencesRequest_Update{}
+	mi := &file_gitaly_ref_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateReferencesRequest_Update) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateReferencesRequest_Update) ProtoMessage() {}
+
+func (x *UpdateReferencesRequest_Update) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateReferencesRequest_Update.ProtoReflect.Descriptor instead.
+func (*UpdateReferencesRequest_Update) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{17, 0}
+}
+
+func (x *UpdateReferencesRequest_Update) GetReference() []byte {
+	if x != nil {
+		return x.Reference
+	}
+	return nil
+}
+
+func (x *UpdateReferencesRequest_Update) GetOldObjectId() []byte {
+	if x != nil {
+		return x.OldObjectId
+	}
+	return nil
+}
+
+func (x *UpdateReferencesRequest_Update) GetNewObjectId() []byte {
+	if x != nil {
+		return x.NewObjectId
+	}
+	return nil
+}
+
+// A tag object in two parts, which in this order are the whole of it turned around: the content
+// comes first in the object.
+type GetTagSignaturesResponse_TagSignature struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the tag object.
+	TagId string `protobuf:"bytes,1,opt,name=tag_id,json=tagId,proto3" json:"tag_id,omitempty"`
+	// The signature at the end of the message; empty for an unsigned tag.
+	Signature []byte `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
+	// All that stands before the signature, headers included.
+	Content       []byte `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTagSignaturesResponse_TagSignature) Reset() {
+	*x = GetTagSignaturesResponse_TagSignature{}
+	mi := &file_gitaly_ref_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTagSignaturesResponse_TagSignature) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTagSignaturesResponse_TagSignature) ProtoMessage() {}
+
+func (x *GetTagSignaturesResponse_TagSignature) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_ref_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTagSignaturesResponse_TagSignature.ProtoReflect.Descriptor instead.
+func (*GetTagSignaturesResponse_TagSignature) Descriptor() ([]byte, []int) {
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{28, 0}
+}
+
+func (x *GetTagSignaturesResponse_TagSignature) GetTagId() string {
+	if x != nil {
+		return x.TagId
+	}
+	return ""
+}
+
+func (x *GetTagSignaturesResponse_TagSignature) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+func (x *GetTagSignaturesResponse_TagSignature) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
 // Order of the refs.
 type ListRefsRequest_SortBy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1296,7 +2478,7 @@ type ListRefsRequest_SortBy struct {
 
 func (x *ListRefsRequest_SortBy) Reset() {
 	*x = ListRefsRequest_SortBy{}
-	mi := &file_gitaly_ref_proto_msgTypes[19]
+	mi := &file_gitaly_ref_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +2490,7 @@ func (x *ListRefsRequest_SortBy) String() string {
 func (*ListRefsRequest_SortBy) ProtoMessage() {}
 
 func (x *ListRefsRequest_SortBy) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_ref_proto_msgTypes[19]
+	mi := &file_gitaly_ref_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +2503,7 @@ func (x *ListRefsRequest_SortBy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRefsRequest_SortBy.ProtoReflect.Descriptor instead.
 func (*ListRefsRequest_SortBy) Descriptor() ([]byte, []int) {
-	return file_gitaly_ref_proto_rawDescGZIP(), []int{15, 0}
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{31, 0}
 }
 
 func (x *ListRefsRequest_SortBy) GetKey() ListRefsRequest_SortBy_Key {
@@ -1353,7 +2535,7 @@ type ListRefsResponse_Reference struct {
 
 func (x *ListRefsResponse_Reference) Reset() {
 	*x = ListRefsResponse_Reference{}
-	mi := &file_gitaly_ref_proto_msgTypes[20]
+	mi := &file_gitaly_ref_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +2547,7 @@ func (x *ListRefsResponse_Reference) String() string {
 func (*ListRefsResponse_Reference) ProtoMessage() {}
 
 func (x *ListRefsResponse_Reference) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_ref_proto_msgTypes[20]
+	mi := &file_gitaly_ref_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +2560,7 @@ func (x *ListRefsResponse_Reference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRefsResponse_Reference.ProtoReflect.Descriptor instead.
 func (*ListRefsResponse_Reference) Descriptor() ([]byte, []int) {
-	return file_gitaly_ref_proto_rawDescGZIP(), []int{16, 0}
+	return file_gitaly_ref_proto_rawDescGZIP(), []int{32, 0}
 }
 
 func (x *ListRefsResponse_Reference) GetName() []byte {
@@ -1463,7 +2645,15 @@ const file_gitaly_ref_proto_rawDesc = "" +
 	"\x03tag\x18\x01 \x01(\v2\v.gitaly.TagR\x03tag\"]\n" +
 	"\fFindTagError\x12D\n" +
 	"\rtag_not_found\x18\x01 \x01(\v2\x1e.gitaly.ReferenceNotFoundErrorH\x00R\vtagNotFoundB\a\n" +
-	"\x05error\"^\n" +
+	"\x05error\"y\n" +
+	"\x1cFindAllRemoteBranchesRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1f\n" +
+	"\vremote_name\x18\x02 \x01(\tR\n" +
+	"remoteName\"K\n" +
+	"\x1dFindAllRemoteBranchesResponse\x12*\n" +
+	"\bbranches\x18\x01 \x03(\v2\x0e.gitaly.BranchR\bbranches\"^\n" +
 	"\x10RefExistsRequest\x128\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
@@ -1477,7 +2667,71 @@ const file_gitaly_ref_proto_rawDesc = "" +
 	"repository\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\"<\n" +
 	"\x12FindBranchResponse\x12&\n" +
-	"\x06branch\x18\x01 \x01(\v2\x0e.gitaly.BranchR\x06branch\"\xcf\x04\n" +
+	"\x06branch\x18\x01 \x01(\v2\x0e.gitaly.BranchR\x06branch\"\x85\x02\n" +
+	"\x17UpdateReferencesRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12@\n" +
+	"\aupdates\x18\x02 \x03(\v2&.gitaly.UpdateReferencesRequest.UpdateR\aupdates\x1an\n" +
+	"\x06Update\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\fR\treference\x12\"\n" +
+	"\rold_object_id\x18\x02 \x01(\fR\voldObjectId\x12\"\n" +
+	"\rnew_object_id\x18\x03 \x01(\fR\vnewObjectId\"\x1a\n" +
+	"\x18UpdateReferencesResponse\"\x97\x02\n" +
+	"\x15UpdateReferencesError\x12F\n" +
+	"\x0einvalid_format\x18\x01 \x01(\v2\x1d.gitaly.InvalidRefFormatErrorH\x00R\rinvalidFormat\x12L\n" +
+	"\x11references_locked\x18\x02 \x01(\v2\x1d.gitaly.ReferencesLockedErrorH\x00R\x10referencesLocked\x12_\n" +
+	"\x18reference_state_mismatch\x18\x03 \x01(\v2#.gitaly.ReferenceStateMismatchErrorH\x00R\x16referenceStateMismatchB\a\n" +
+	"\x05error\"\x8f\x01\n" +
+	"\x11DeleteRefsRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12,\n" +
+	"\x12except_with_prefix\x18\x02 \x03(\fR\x10exceptWithPrefix\x12\x12\n" +
+	"\x04refs\x18\x03 \x03(\fR\x04refs\"1\n" +
+	"\x12DeleteRefsResponse\x12\x1b\n" +
+	"\tgit_error\x18\x01 \x01(\tR\bgitError\"\xb0\x01\n" +
+	"\x0fDeleteRefsError\x12F\n" +
+	"\x0einvalid_format\x18\x01 \x01(\v2\x1d.gitaly.InvalidRefFormatErrorH\x00R\rinvalidFormat\x12L\n" +
+	"\x11references_locked\x18\x02 \x01(\v2\x1d.gitaly.ReferencesLockedErrorH\x00R\x10referencesLockedB\a\n" +
+	"\x05error\"\x95\x01\n" +
+	"&ListBranchNamesContainingCommitRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1b\n" +
+	"\tcommit_id\x18\x02 \x01(\tR\bcommitId\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\"R\n" +
+	"'ListBranchNamesContainingCommitResponse\x12!\n" +
+	"\fbranch_names\x18\x02 \x03(\fR\vbranchNamesJ\x04\b\x01\x10\x02\"\x92\x01\n" +
+	"#ListTagNamesContainingCommitRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1b\n" +
+	"\tcommit_id\x18\x02 \x01(\tR\bcommitId\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\"I\n" +
+	"$ListTagNamesContainingCommitResponse\x12\x1b\n" +
+	"\ttag_names\x18\x02 \x03(\fR\btagNamesJ\x04\b\x01\x10\x02\"x\n" +
+	"\x17GetTagSignaturesRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12#\n" +
+	"\rtag_revisions\x18\x02 \x03(\tR\ftagRevisions\"\xc8\x01\n" +
+	"\x18GetTagSignaturesResponse\x12M\n" +
+	"\n" +
+	"signatures\x18\x01 \x03(\v2-.gitaly.GetTagSignaturesResponse.TagSignatureR\n" +
+	"signatures\x1a]\n" +
+	"\fTagSignature\x12\x15\n" +
+	"\x06tag_id\x18\x01 \x01(\tR\x05tagId\x12\x1c\n" +
+	"\tsignature\x18\x02 \x01(\fR\tsignature\x12\x18\n" +
+	"\acontent\x18\x03 \x01(\fR\acontent\"{\n" +
+	"\x15GetTagMessagesRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x17\n" +
+	"\atag_ids\x18\x03 \x03(\tR\x06tagIdsJ\x04\b\x02\x10\x03R\ttag_names\"Y\n" +
+	"\x16GetTagMessagesResponse\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\fR\amessage\x12\x15\n" +
+	"\x06tag_id\x18\x03 \x01(\tR\x05tagIdJ\x04\b\x01\x10\x02R\btag_name\"\xcf\x04\n" +
 	"\x0fListRefsRequest\x128\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
@@ -1508,18 +2762,38 @@ const file_gitaly_ref_proto_rawDesc = "" +
 	"\tReference\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\fR\x04name\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12#\n" +
-	"\rpeeled_target\x18\x03 \x01(\tR\fpeeledTarget2\xb2\x05\n" +
+	"\rpeeled_target\x18\x03 \x01(\tR\fpeeledTarget\"\xba\x01\n" +
+	"\x14FindRefsByOIDRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x10\n" +
+	"\x03oid\x18\x02 \x01(\tR\x03oid\x12!\n" +
+	"\fref_patterns\x18\x03 \x03(\tR\vrefPatterns\x12\x1d\n" +
+	"\n" +
+	"sort_field\x18\x04 \x01(\tR\tsortField\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\rR\x05limit\"+\n" +
+	"\x15FindRefsByOIDResponse\x12\x12\n" +
+	"\x04refs\x18\x01 \x03(\tR\x04refs2\xf7\v\n" +
 	"\n" +
 	"RefService\x12l\n" +
 	"\x15FindDefaultBranchName\x12$.gitaly.FindDefaultBranchNameRequest\x1a%.gitaly.FindDefaultBranchNameResponse\"\x06\xfa\x97(\x02\b\x02\x12b\n" +
 	"\x11FindLocalBranches\x12 .gitaly.FindLocalBranchesRequest\x1a!.gitaly.FindLocalBranchesResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12\\\n" +
 	"\x0fFindAllBranches\x12\x1e.gitaly.FindAllBranchesRequest\x1a\x1f.gitaly.FindAllBranchesResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12P\n" +
 	"\vFindAllTags\x12\x1a.gitaly.FindAllTagsRequest\x1a\x1b.gitaly.FindAllTagsResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12B\n" +
-	"\aFindTag\x12\x16.gitaly.FindTagRequest\x1a\x17.gitaly.FindTagResponse\"\x06\xfa\x97(\x02\b\x02\x12H\n" +
+	"\aFindTag\x12\x16.gitaly.FindTagRequest\x1a\x17.gitaly.FindTagResponse\"\x06\xfa\x97(\x02\b\x02\x12n\n" +
+	"\x15FindAllRemoteBranches\x12$.gitaly.FindAllRemoteBranchesRequest\x1a%.gitaly.FindAllRemoteBranchesResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12H\n" +
 	"\tRefExists\x12\x18.gitaly.RefExistsRequest\x1a\x19.gitaly.RefExistsResponse\"\x06\xfa\x97(\x02\b\x02\x12K\n" +
 	"\n" +
-	"FindBranch\x12\x19.gitaly.FindBranchRequest\x1a\x1a.gitaly.FindBranchResponse\"\x06\xfa\x97(\x02\b\x02\x12G\n" +
-	"\bListRefs\x12\x17.gitaly.ListRefsRequest\x1a\x18.gitaly.ListRefsResponse\"\x06\xfa\x97(\x02\b\x020\x01B\x1cZ\x1agitsplit/proto/go/gitalypbb\x06proto3"
+	"FindBranch\x12\x19.gitaly.FindBranchRequest\x1a\x1a.gitaly.FindBranchResponse\"\x06\xfa\x97(\x02\b\x02\x12_\n" +
+	"\x10UpdateReferences\x12\x1f.gitaly.UpdateReferencesRequest\x1a .gitaly.UpdateReferencesResponse\"\x06\xfa\x97(\x02\b\x01(\x01\x12K\n" +
+	"\n" +
+	"DeleteRefs\x12\x19.gitaly.DeleteRefsRequest\x1a\x1a.gitaly.DeleteRefsResponse\"\x06\xfa\x97(\x02\b\x01\x12\x8c\x01\n" +
+	"\x1fListBranchNamesContainingCommit\x12..gitaly.ListBranchNamesContainingCommitRequest\x1a/.gitaly.ListBranchNamesContainingCommitResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12\x83\x01\n" +
+	"\x1cListTagNamesContainingCommit\x12+.gitaly.ListTagNamesContainingCommitRequest\x1a,.gitaly.ListTagNamesContainingCommitResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12_\n" +
+	"\x10GetTagSignatures\x12\x1f.gitaly.GetTagSignaturesRequest\x1a .gitaly.GetTagSignaturesResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12Y\n" +
+	"\x0eGetTagMessages\x12\x1d.gitaly.GetTagMessagesRequest\x1a\x1e.gitaly.GetTagMessagesResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12G\n" +
+	"\bListRefs\x12\x17.gitaly.ListRefsRequest\x1a\x18.gitaly.ListRefsResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12T\n" +
+	"\rFindRefsByOID\x12\x1c.gitaly.FindRefsByOIDRequest\x1a\x1d.gitaly.FindRefsByOIDResponse\"\x06\xfa\x97(\x02\b\x02B\x1cZ\x1agitsplit/proto/go/gitalypbb\x06proto3"
 
 var (
 	file_gitaly_ref_proto_rawDescOnce sync.Once
@@ -1534,90 +2808,145 @@ func file_gitaly_ref_proto_rawDescGZIP() []byte {
 }
 
 var file_gitaly_ref_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_gitaly_ref_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_gitaly_ref_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_gitaly_ref_proto_goTypes = []any{
-	(FindLocalBranchesRequest_SortBy)(0),   // 0: gitaly.FindLocalBranchesRequest.SortBy
-	(FindAllTagsRequest_SortBy_Key)(0),     // 1: gitaly.FindAllTagsRequest.SortBy.Key
-	(ListRefsRequest_SortBy_Key)(0),        // 2: gitaly.ListRefsRequest.SortBy.Key
-	(*FindDefaultBranchNameRequest)(nil),   // 3: gitaly.FindDefaultBranchNameRequest
-	(*FindDefaultBranchNameResponse)(nil),  // 4: gitaly.FindDefaultBranchNameResponse
-	(*FindLocalBranchesRequest)(nil),       // 5: gitaly.FindLocalBranchesRequest
-	(*FindLocalBranchesResponse)(nil),      // 6: gitaly.FindLocalBranchesResponse
-	(*FindAllBranchesRequest)(nil),         // 7: gitaly.FindAllBranchesRequest
-	(*FindAllBranchesResponse)(nil),        // 8: gitaly.FindAllBranchesResponse
-	(*FindAllTagsRequest)(nil),             // 9: gitaly.FindAllTagsRequest
-	(*FindAllTagsResponse)(nil),            // 10: gitaly.FindAllTagsResponse
-	(*FindTagRequest)(nil),                 // 11: gitaly.FindTagRequest
-	(*FindTagResponse)(nil),                // 12: gitaly.FindTagResponse
-	(*FindTagError)(nil),                   // 13: gitaly.FindTagError
-	(*RefExistsRequest)(nil),               // 14: gitaly.RefExistsRequest
-	(*RefExistsResponse)(nil),              // 15: gitaly.RefExistsResponse
-	(*FindBranchRequest)(nil),              // 16: gitaly.FindBranchRequest
-	(*FindBranchResponse)(nil),             // 17: gitaly.FindBranchResponse
-	(*ListRefsRequest)(nil),                // 18: gitaly.ListRefsRequest
-	(*ListRefsResponse)(nil),               // 19: gitaly.ListRefsResponse
-	(*FindAllBranchesResponse_Branch)(nil), // 20: gitaly.FindAllBranchesResponse.Branch
-	(*FindAllTagsRequest_SortBy)(nil),      // 21: gitaly.FindAllTagsRequest.SortBy
-	(*ListRefsRequest_SortBy)(nil),         // 22: gitaly.ListRefsRequest.SortBy
-	(*ListRefsResponse_Reference)(nil),     // 23: gitaly.ListRefsResponse.Reference
-	(*Repository)(nil),                     // 24: gitaly.Repository
-	(*PaginationParameter)(nil),            // 25: gitaly.PaginationParameter
-	(*Branch)(nil),                         // 26: gitaly.Branch
-	(*Tag)(nil),                            // 27: gitaly.Tag
-	(*ReferenceNotFoundError)(nil),         // 28: gitaly.ReferenceNotFoundError
-	(*PaginationCursor)(nil),               // 29: gitaly.PaginationCursor
-	(*GitCommit)(nil),                      // 30: gitaly.GitCommit
-	(SortDirection)(0),                     // 31: gitaly.SortDirection
+	(FindLocalBranchesRequest_SortBy)(0),            // 0: gitaly.FindLocalBranchesRequest.SortBy
+	(FindAllTagsRequest_SortBy_Key)(0),              // 1: gitaly.FindAllTagsRequest.SortBy.Key
+	(ListRefsRequest_SortBy_Key)(0),                 // 2: gitaly.ListRefsRequest.SortBy.Key
+	(*FindDefaultBranchNameRequest)(nil),            // 3: gitaly.FindDefaultBranchNameRequest
+	(*FindDefaultBranchNameResponse)(nil),           // 4: gitaly.FindDefaultBranchNameResponse
+	(*FindLocalBranchesRequest)(nil),                // 5: gitaly.FindLocalBranchesRequest
+	(*FindLocalBranchesResponse)(nil),               // 6: gitaly.FindLocalBranchesResponse
+	(*FindAllBranchesRequest)(nil),                  // 7: gitaly.FindAllBranchesRequest
+	(*FindAllBranchesResponse)(nil),                 // 8: gitaly.FindAllBranchesResponse
+	(*FindAllTagsRequest)(nil),                      // 9: gitaly.FindAllTagsRequest
+	(*FindAllTagsResponse)(nil),                     // 10: gitaly.FindAllTagsResponse
+	(*FindTagRequest)(nil),                          // 11: gitaly.FindTagRequest
+	(*FindTagResponse)(nil),                         // 12: gitaly.FindTagResponse
+	(*FindTagError)(nil),                            // 13: gitaly.FindTagError
+	(*FindAllRemoteBranchesRequest)(nil),            // 14: gitaly.FindAllRemoteBranchesRequest
+	(*FindAllRemoteBranchesResponse)(nil),           // 15: gitaly.FindAllRemoteBranchesResponse
+	(*RefExistsRequest)(nil),                        // 16: gitaly.RefExistsRequest
+	(*RefExistsResponse)(nil),                       // 17: gitaly.RefExistsResponse
+	(*FindBranchRequest)(nil),                       // 18: gitaly.FindBranchRequest
+	(*FindBranchResponse)(nil),                      // 19: gitaly.FindBranchResponse
+	(*UpdateReferencesRequest)(nil),                 // 20: gitaly.UpdateReferencesRequest
+	(*UpdateReferencesResponse)(nil),                // 21: gitaly.UpdateReferencesResponse
+	(*UpdateReferencesError)(nil),                   // 22: gitaly.UpdateReferencesError
+	(*DeleteRefsRequest)(nil),                       // 23: gitaly.DeleteRefsRequest
+	(*DeleteRefsResponse)(nil),                      // 24: gitaly.DeleteRefsResponse
+	(*DeleteRefsError)(nil),                         // 25: gitaly.DeleteRefsError
+	(*ListBranchNamesContainingCommitRequest)(nil),  // 26: gitaly.ListBranchNamesContainingCommitRequest
+	(*ListBranchNamesContainingCommitResponse)(nil), // 27: gitaly.ListBranchNamesContainingCommitResponse
+	(*ListTagNamesContainingCommitRequest)(nil),     // 28: gitaly.ListTagNamesContainingCommitRequest
+	(*ListTagNamesContainingCommitResponse)(nil),    // 29: gitaly.ListTagNamesContainingCommitResponse
+	(*GetTagSignaturesRequest)(nil),                 // 30: gitaly.GetTagSignaturesRequest
+	(*GetTagSignaturesResponse)(nil),                // 31: gitaly.GetTagSignaturesResponse
+	(*GetTagMessagesRequest)(nil),                   // 32: gitaly.GetTagMessagesRequest
+	(*GetTagMessagesResponse)(nil),                  // 33: gitaly.GetTagMessagesResponse
+	(*ListRefsRequest)(nil),                         // 34: gitaly.ListRefsRequest
+	(*ListRefsResponse)(nil),                        // 35: gitaly.ListRefsResponse
+	(*FindRefsByOIDRequest)(nil),                    // 36: gitaly.FindRefsByOIDRequest
+	(*FindRefsByOIDResponse)(nil),                   // 37: gitaly.FindRefsByOIDResponse
+	(*FindAllBranchesResponse_Branch)(nil),          // 38: gitaly.FindAllBranchesResponse.Branch
+	(*FindAllTagsRequest_SortBy)(nil),               // 39: gitaly.FindAllTagsRequest.SortBy
+	(*UpdateReferencesRequest_Update)(nil),          // 40: gitaly.UpdateReferencesRequest.Update
+	(*GetTagSignaturesResponse_TagSignature)(nil),   // 41: gitaly.GetTagSignaturesResponse.TagSignature
+	(*ListRefsRequest_SortBy)(nil),                  // 42: gitaly.ListRefsRequest.SortBy
+	(*ListRefsResponse_Reference)(nil),              // 43: gitaly.ListRefsResponse.Reference
+	(*Repository)(nil),                              // 44: gitaly.Repository
+	(*PaginationParameter)(nil),                     // 45: gitaly.PaginationParameter
+	(*Branch)(nil),                                  // 46: gitaly.Branch
+	(*Tag)(nil),                                     // 47: gitaly.Tag
+	(*ReferenceNotFoundError)(nil),                  // 48: gitaly.ReferenceNotFoundError
+	(*InvalidRefFormatError)(nil),                   // 49: gitaly.InvalidRefFormatError
+	(*ReferencesLockedError)(nil),                   // 50: gitaly.ReferencesLockedError
+	(*ReferenceStateMismatchError)(nil),             // 51: gitaly.ReferenceStateMismatchError
+	(*PaginationCursor)(nil),                        // 52: gitaly.PaginationCursor
+	(*GitCommit)(nil),                               // 53: gitaly.GitCommit
+	(SortDirection)(0),                              // 54: gitaly.SortDirection
 }
 var file_gitaly_ref_proto_depIdxs = []int32{
-	24, // 0: gitaly.FindDefaultBranchNameRequest.repository:type_name -> gitaly.Repository
-	24, // 1: gitaly.FindLocalBranchesRequest.repository:type_name -> gitaly.Repository
+	44, // 0: gitaly.FindDefaultBranchNameRequest.repository:type_name -> gitaly.Repository
+	44, // 1: gitaly.FindLocalBranchesRequest.repository:type_name -> gitaly.Repository
 	0,  // 2: gitaly.FindLocalBranchesRequest.sort_by:type_name -> gitaly.FindLocalBranchesRequest.SortBy
-	25, // 3: gitaly.FindLocalBranchesRequest.pagination_params:type_name -> gitaly.PaginationParameter
-	26, // 4: gitaly.FindLocalBranchesResponse.local_branches:type_name -> gitaly.Branch
-	24, // 5: gitaly.FindAllBranchesRequest.repository:type_name -> gitaly.Repository
-	20, // 6: gitaly.FindAllBranchesResponse.branches:type_name -> gitaly.FindAllBranchesResponse.Branch
-	24, // 7: gitaly.FindAllTagsRequest.repository:type_name -> gitaly.Repository
-	21, // 8: gitaly.FindAllTagsRequest.sort_by:type_name -> gitaly.FindAllTagsRequest.SortBy
-	25, // 9: gitaly.FindAllTagsRequest.pagination_params:type_name -> gitaly.PaginationParameter
-	27, // 10: gitaly.FindAllTagsResponse.tags:type_name -> gitaly.Tag
-	24, // 11: gitaly.FindTagRequest.repository:type_name -> gitaly.Repository
-	27, // 12: gitaly.FindTagResponse.tag:type_name -> gitaly.Tag
-	28, // 13: gitaly.FindTagError.tag_not_found:type_name -> gitaly.ReferenceNotFoundError
-	24, // 14: gitaly.RefExistsRequest.repository:type_name -> gitaly.Repository
-	24, // 15: gitaly.FindBranchRequest.repository:type_name -> gitaly.Repository
-	26, // 16: gitaly.FindBranchResponse.branch:type_name -> gitaly.Branch
-	24, // 17: gitaly.ListRefsRequest.repository:type_name -> gitaly.Repository
-	22, // 18: gitaly.ListRefsRequest.sort_by:type_name -> gitaly.ListRefsRequest.SortBy
-	25, // 19: gitaly.ListRefsRequest.pagination_params:type_name -> gitaly.PaginationParameter
-	23, // 20: gitaly.ListRefsResponse.references:type_name -> gitaly.ListRefsResponse.Reference
-	29, // 21: gitaly.ListRefsResponse.pagination_cursor:type_name -> gitaly.PaginationCursor
-	30, // 22: gitaly.FindAllBranchesResponse.Branch.target:type_name -> gitaly.GitCommit
-	1,  // 23: gitaly.FindAllTagsRequest.SortBy.key:type_name -> gitaly.FindAllTagsRequest.SortBy.Key
-	31, // 24: gitaly.FindAllTagsRequest.SortBy.direction:type_name -> gitaly.SortDirection
-	2,  // 25: gitaly.ListRefsRequest.SortBy.key:type_name -> gitaly.ListRefsRequest.SortBy.Key
-	31, // 26: gitaly.ListRefsRequest.SortBy.direction:type_name -> gitaly.SortDirection
-	3,  // 27: gitaly.RefService.FindDefaultBranchName:input_type -> gitaly.FindDefaultBranchNameRequest
-	5,  // 28: gitaly.RefService.FindLocalBranches:input_type -> gitaly.FindLocalBranchesRequest
-	7,  // 29: gitaly.RefService.FindAllBranches:input_type -> gitaly.FindAllBranchesRequest
-	9,  // 30: gitaly.RefService.FindAllTags:input_type -> gitaly.FindAllTagsRequest
-	11, // 31: gitaly.RefService.FindTag:input_type -> gitaly.FindTagRequest
-	14, // 32: gitaly.RefService.RefExists:input_type -> gitaly.RefExistsRequest
-	16, // 33: gitaly.RefService.FindBranch:input_type -> gitaly.FindBranchRequest
-	18, // 34: gitaly.RefService.ListRefs:input_type -> gitaly.ListRefsRequest
-	4,  // 35: gitaly.RefService.FindDefaultBranchName:output_type -> gitaly.FindDefaultBranchNameResponse
-	6,  // 36: gitaly.RefService.FindLocalBranches:output_type -> gitaly.FindLocalBranchesResponse
-	8,  // 37: gitaly.RefService.FindAllBranches:output_type -> gitaly.FindAllBranchesResponse
-	10, // 38: gitaly.RefService.FindAllTags:output_type -> gitaly.FindAllTagsResponse
-	12, // 39: gitaly.RefService.FindTag:output_type -> gitaly.FindTagResponse
-	15, // 40: gitaly.RefService.RefExists:output_type -> gitaly.RefExistsResponse
-	17, // 41: gitaly.RefService.FindBranch:output_type -> gitaly.FindBranchResponse
-	19, // 42: gitaly.RefService.ListRefs:output_type -> gitaly.ListRefsResponse
-	35, // [35:43] is the sub-list for method output_type
-	27, // [27:35] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	45, // 3: gitaly.FindLocalBranchesRequest.pagination_params:type_name -> gitaly.PaginationParameter
+	46, // 4: gitaly.FindLocalBranchesResponse.local_branches:type_name -> gitaly.Branch
+	44, // 5: gitaly.FindAllBranchesRequest.repository:type_name -> gitaly.Repository
+	38, // 6: gitaly.FindAllBranchesResponse.branches:type_name -> gitaly.FindAllBranchesResponse.Branch
+	44, // 7: gitaly.FindAllTagsRequest.repository:type_name -> gitaly.Repository
+	39, // 8: gitaly.FindAllTagsRequest.sort_by:type_name -> gitaly.FindAllTagsRequest.SortBy
+	45, // 9: gitaly.FindAllTagsRequest.pagination_params:type_name -> gitaly.PaginationParameter
+	47, // 10: gitaly.FindAllTagsResponse.tags:type_name -> gitaly.Tag
+	44, // 11: gitaly.FindTagRequest.repository:type_name -> gitaly.Repository
+	47, // 12: gitaly.FindTagResponse.tag:type_name -> gitaly.Tag
+	48, // 13: gitaly.FindTagError.tag_not_found:type_name -> gitaly.ReferenceNotFoundError
+	44, // 14: gitaly.FindAllRemoteBranchesRequest.repository:type_name -> gitaly.Repository
+	46, // 15: gitaly.FindAllRemoteBranchesResponse.branches:type_name -> gitaly.Branch
+	44, // 16: gitaly.RefExistsRequest.repository:type_name -> gitaly.Repository
+	44, // 17: gitaly.FindBranchRequest.repository:type_name -> gitaly.Repository
+	46, // 18: gitaly.FindBranchResponse.branch:type_name -> gitaly.Branch
+	44, // 19: gitaly.UpdateReferencesRequest.repository:type_name -> gitaly.Repository
+	40, // 20: gitaly.UpdateReferencesRequest.updates:type_name -> gitaly.UpdateReferencesRequest.Update
+	49, // 21: gitaly.UpdateReferencesError.invalid_format:type_name -> gitaly.InvalidRefFormatError
+	50, // 22: gitaly.UpdateReferencesError.references_locked:type_name -> gitaly.ReferencesLockedError
+	51, // 23: gitaly.UpdateReferencesError.reference_state_mismatch:type_name -> gitaly.ReferenceStateMismatchError
+	44, // 24: gitaly.DeleteRefsRequest.repository:type_name -> gitaly.Repository
+	49, // 25: gitaly.DeleteRefsError.invalid_format:type_name -> gitaly.InvalidRefFormatError
+	50, // 26: gitaly.DeleteRefsError.references_locked:type_name -> gitaly.ReferencesLockedError
+	44, // 27: gitaly.ListBranchNamesContainingCommitRequest.repository:type_name -> gitaly.Repository
+	44, // 28: gitaly.ListTagNamesContainingCommitRequest.repository:type_name -> gitaly.Repository
+	44, // 29: gitaly.GetTagSignaturesRequest.repository:type_name -> gitaly.Repository
+	41, // 30: gitaly.GetTagSignaturesResponse.signatures:type_name -> gitaly.GetTagSignaturesResponse.TagSignature
+	44, // 31: gitaly.GetTagMessagesRequest.repository:type_name -> gitaly.Repository
+	44, // 32: gitaly.ListRefsRequest.repository:type_name -> gitaly.Repository
+	42, // 33: gitaly.ListRefsRequest.sort_by:type_name -> gitaly.ListRefsRequest.SortBy
+	45, // 34: gitaly.ListRefsRequest.pagination_params:type_name -> gitaly.PaginationParameter
+	43, // 35: gitaly.ListRefsResponse.references:type_name -> gitaly.ListRefsResponse.Reference
+	52, // 36: gitaly.ListRefsResponse.pagination_cursor:type_name -> gitaly.PaginationCursor
+	44, // 37: gitaly.FindRefsByOIDRequest.repository:type_name -> gitaly.Repository
+	53, // 38: gitaly.FindAllBranchesResponse.Branch.target:type_name -> gitaly.GitCommit
+	1,  // 39: gitaly.FindAllTagsRequest.SortBy.key:type_name -> gitaly.FindAllTagsRequest.SortBy.Key
+	54, // 40: gitaly.FindAllTagsRequest.SortBy.direction:type_name -> gitaly.SortDirection
+	2,  // 41: gitaly.ListRefsRequest.SortBy.key:type_name -> gitaly.ListRefsRequest.SortBy.Key
+	54, // 42: gitaly.ListRefsRequest.SortBy.direction:type_name -> gitaly.SortDirection
+	3,  // 43: gitaly.RefService.FindDefaultBranchName:input_type -> gitaly.FindDefaultBranchNameRequest
+	5,  // 44: gitaly.RefService.FindLocalBranches:input_type -> gitaly.FindLocalBranchesRequest
+	7,  // 45: gitaly.RefService.FindAllBranches:input_type -> gitaly.FindAllBranchesRequest
+	9,  // 46: gitaly.RefService.FindAllTags:input_type -> gitaly.FindAllTagsRequest
+	11, // 47: gitaly.RefService.FindTag:input_type -> gitaly.FindTagRequest
+	14, // 48: gitaly.RefService.FindAllRemoteBranches:input_type -> gitaly.FindAllRemoteBranchesRequest
+	16, // 49: gitaly.RefService.RefExists:input_type -> gitaly.RefExistsRequest
+	18, // 50: gitaly.RefService.FindBranch:input_type -> gitaly.FindBranchRequest
+	20, // 51: gitaly.RefService.UpdateReferences:input_type -> gitaly.UpdateReferencesRequest
+	23, // 52: gitaly.RefService.DeleteRefs:input_type -> gitaly.DeleteRefsRequest
+	26, // 53: gitaly.RefService.ListBranchNamesContainingCommit:input_type -> gitaly.ListBranchNamesContainingCommitRequest
+	28, // 54: gitaly.RefService.ListTagNamesContainingCommit:input_type -> gitaly.ListTagNamesContainingCommitRequest
+	30, // 55: gitaly.RefService.GetTagSignatures:input_type -> gitaly.GetTagSignaturesRequest
+	32, // 56: gitaly.RefService.GetTagMessages:input_type -> gitaly.GetTagMessagesRequest
+	34, // 57: gitaly.RefService.ListRefs:input_type -> gitaly.ListRefsRequest
+	36, // 58: gitaly.RefService.FindRefsByOID:input_type -> gitaly.FindRefsByOIDRequest
+	4,  // 59: gitaly.RefService.FindDefaultBranchName:output_type -> gitaly.FindDefaultBranchNameResponse
+	6,  // 60: gitaly.RefService.FindLocalBranches:output_type -> gitaly.FindLocalBranchesResponse
+	8,  // 61: gitaly.RefService.FindAllBranches:output_type -> gitaly.FindAllBranchesResponse
+	10, // 62: gitaly.RefService.FindAllTags:output_type -> gitaly.FindAllTagsResponse
+	12, // 63: gitaly.RefService.FindTag:output_type -> gitaly.FindTagResponse
+	15, // 64: gitaly.RefService.FindAllRemoteBranches:output_type -> gitaly.FindAllRemoteBranchesResponse
+	17, // 65: gitaly.RefService.RefExists:output_type -> gitaly.RefExistsResponse
+	19, // 66: gitaly.RefService.FindBranch:output_type -> gitaly.FindBranchResponse
+	21, // 67: gitaly.RefService.UpdateReferences:output_type -> gitaly.UpdateReferencesResponse
+	24, // 68: gitaly.RefService.DeleteRefs:output_type -> gitaly.DeleteRefsResponse
+	27, // 69: gitaly.RefService.ListBranchNamesContainingCommit:output_type -> gitaly.ListBranchNamesContainingCommitResponse
+	29, // 70: gitaly.RefService.ListTagNamesContainingCommit:output_type -> gitaly.ListTagNamesContainingCommitResponse
+	31, // 71: gitaly.RefService.GetTagSignatures:output_type -> gitaly.GetTagSignaturesResponse
+	33, // 72: gitaly.RefService.GetTagMessages:output_type -> gitaly.GetTagMessagesResponse
+	35, // 73: gitaly.RefService.ListRefs:output_type -> gitaly.ListRefsResponse
+	37, // 74: gitaly.RefService.FindRefsByOID:output_type -> gitaly.FindRefsByOIDResponse
+	59, // [59:75] is the sub-list for method output_type
+	43, // [43:59] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_gitaly_ref_proto_init() }
@@ -1631,13 +2960,22 @@ func file_gitaly_ref_proto_init() {
 	file_gitaly_ref_proto_msgTypes[10].OneofWrappers = []any{
 		(*FindTagError_TagNotFound)(nil),
 	}
+	file_gitaly_ref_proto_msgTypes[19].OneofWrappers = []any{
+		(*UpdateReferencesError_InvalidFormat)(nil),
+		(*UpdateReferencesError_ReferencesLocked)(nil),
+		(*UpdateReferencesError_ReferenceStateMismatch)(nil),
+	}
+	file_gitaly_ref_proto_msgTypes[22].OneofWrappers = []any{
+		(*DeleteRefsError_InvalidFormat)(nil),
+		(*DeleteRefsError_ReferencesLocked)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gitaly_ref_proto_rawDesc), len(file_gitaly_ref_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   21,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

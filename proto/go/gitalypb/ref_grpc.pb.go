@@ -21,21 +21,29 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RefService_FindDefaultBranchName_FullMethodName = "/gitaly.RefService/FindDefaultBranchName"
-	RefService_FindLocalBranches_FullMethodName     = "/gitaly.RefService/FindLocalBranches"
-	RefService_FindAllBranches_FullMethodName       = "/gitaly.RefService/FindAllBranches"
-	RefService_FindAllTags_FullMethodName           = "/gitaly.RefService/FindAllTags"
-	RefService_FindTag_FullMethodName               = "/gitaly.RefService/FindTag"
-	RefService_RefExists_FullMethodName             = "/gitaly.RefService/RefExists"
-	RefService_FindBranch_FullMethodName            = "/gitaly.RefService/FindBranch"
-	RefService_ListRefs_FullMethodName              = "/gitaly.RefService/ListRefs"
+	RefService_FindDefaultBranchName_FullMethodName           = "/gitaly.RefService/FindDefaultBranchName"
+	RefService_FindLocalBranches_FullMethodName               = "/gitaly.RefService/FindLocalBranches"
+	RefService_FindAllBranches_FullMethodName                 = "/gitaly.RefService/FindAllBranches"
+	RefService_FindAllTags_FullMethodName                     = "/gitaly.RefService/FindAllTags"
+	RefService_FindTag_FullMethodName                         = "/gitaly.RefService/FindTag"
+	RefService_FindAllRemoteBranches_FullMethodName           = "/gitaly.RefService/FindAllRemoteBranches"
+	RefService_RefExists_FullMethodName                       = "/gitaly.RefService/RefExists"
+	RefService_FindBranch_FullMethodName                      = "/gitaly.RefService/FindBranch"
+	RefService_UpdateReferences_FullMethodName                = "/gitaly.RefService/UpdateReferences"
+	RefService_DeleteRefs_FullMethodName                      = "/gitaly.RefService/DeleteRefs"
+	RefService_ListBranchNamesContainingCommit_FullMethodName = "/gitaly.RefService/ListBranchNamesContainingCommit"
+	RefService_ListTagNamesContainingCommit_FullMethodName    = "/gitaly.RefService/ListTagNamesContainingCommit"
+	RefService_GetTagSignatures_FullMethodName                = "/gitaly.RefService/GetTagSignatures"
+	RefService_GetTagMessages_FullMethodName                  = "/gitaly.RefService/GetTagMessages"
+	RefService_ListRefs_FullMethodName                        = "/gitaly.RefService/ListRefs"
+	RefService_FindRefsByOID_FullMethodName                   = "/gitaly.RefService/FindRefsByOID"
 )
 
 // RefServiceClient is the client API for RefService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Reads refs. Names are bytes and full, refs/heads/main for example, where no field says otherwise.
+// Reads and moves refs. Names are bytes and full, refs/heads/main for example, where no field says otherwise.
 type RefServiceClient interface {
 	// Tells which branch HEAD means. An empty name says that the repository has no branch.
 	FindDefaultBranchName(ctx context.Context, in *FindDefaultBranchNameRequest, opts ...grpc.CallOption) (*FindDefaultBranchNameResponse, error)
@@ -47,13 +55,35 @@ type RefServiceClient interface {
 	FindAllTags(ctx context.Context, in *FindAllTagsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FindAllTagsResponse], error)
 	// Reads one tag. NotFound, with a FindTagError detail, when it does not exist.
 	FindTag(ctx context.Context, in *FindTagRequest, opts ...grpc.CallOption) (*FindTagResponse, error)
+	// Lists the branches that were fetched from one remote, those under refs/remotes/<name>/.
+	FindAllRemoteBranches(ctx context.Context, in *FindAllRemoteBranchesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FindAllRemoteBranchesResponse], error)
 	// Tells whether a ref exists. InvalidArgument for a name outside refs/.
 	RefExists(ctx context.Context, in *RefExistsRequest, opts ...grpc.CallOption) (*RefExistsResponse, error)
 	// Reads one branch. An absent branch is a good answer without one.
 	FindBranch(ctx context.Context, in *FindBranchRequest, opts ...grpc.CallOption) (*FindBranchResponse, error)
+	// Moves refs, all or none, each only if it has the id that the caller expects. The first message
+	// carries the repository. InvalidArgument for a malformed name or id, NotFound for an object that
+	// is not there, Aborted when a ref is locked or has another id; the name and lock and state cases
+	// carry an UpdateReferencesError detail.
+	UpdateReferences(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UpdateReferencesRequest, UpdateReferencesResponse], error)
+	// Deletes refs whatever they point at, all or none. Refs that do not exist are passed over.
+	// InvalidArgument for malformed names and FailedPrecondition for locked refs, both with a
+	// DeleteRefsError detail.
+	DeleteRefs(ctx context.Context, in *DeleteRefsRequest, opts ...grpc.CallOption) (*DeleteRefsResponse, error)
+	// Lists the branches from which a commit can be reached.
+	ListBranchNamesContainingCommit(ctx context.Context, in *ListBranchNamesContainingCommitRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListBranchNamesContainingCommitResponse], error)
+	// Lists the tags from which a commit can be reached.
+	ListTagNamesContainingCommit(ctx context.Context, in *ListTagNamesContainingCommitRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListTagNamesContainingCommitResponse], error)
+	// Takes tag objects apart into signature and signed text. Revisions may exclude (^v1) and stand
+	// for sets (--all). Lightweight tags have no object and are left out.
+	GetTagSignatures(ctx context.Context, in *GetTagSignaturesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetTagSignaturesResponse], error)
+	// Reads the whole messages of tag objects, however long. NotFound when one does not exist.
+	GetTagMessages(ctx context.Context, in *GetTagMessagesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetTagMessagesResponse], error)
 	// Lists refs that match patterns, with the ids they hold. Unlike the listings above it reads no
 	// objects, so it stays cheap on large repositories.
 	ListRefs(ctx context.Context, in *ListRefsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListRefsResponse], error)
+	// Lists the refs that hold an id. Invalid ids and sort fields are InvalidArgument.
+	FindRefsByOID(ctx context.Context, in *FindRefsByOIDRequest, opts ...grpc.CallOption) (*FindRefsByOIDResponse, error)
 }
 
 type refServiceClient struct {
@@ -141,6 +171,25 @@ func (c *refServiceClient) FindTag(ctx context.Context, in *FindTagRequest, opts
 	return out, nil
 }
 
+func (c *refServiceClient) FindAllRemoteBranches(ctx context.Context, in *FindAllRemoteBranchesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FindAllRemoteBranchesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RefService_ServiceDesc.Streams[3], RefService_FindAllRemoteBranches_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[FindAllRemoteBranchesRequest, FindAllRemoteBranchesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RefService_FindAllRemoteBranchesClient = grpc.ServerStreamingClient[FindAllRemoteBranchesResponse]
+
 func (c *refServiceClient) RefExists(ctx context.Context, in *RefExistsRequest, opts ...grpc.CallOption) (*RefExistsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RefExistsResponse)
@@ -161,9 +210,108 @@ func (c *refServiceClient) FindBranch(ctx context.Context, in *FindBranchRequest
 	return out, nil
 }
 
+func (c *refServiceClient) UpdateReferences(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UpdateReferencesRequest, UpdateReferencesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RefService_ServiceDesc.Streams[4], RefService_UpdateReferences_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[UpdateReferencesRequest, UpdateReferencesResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RefService_UpdateReferencesClient = grpc.ClientStreamingClient[UpdateReferencesRequest, UpdateReferencesResponse]
+
+func (c *refServiceClient) DeleteRefs(ctx context.Context, in *DeleteRefsRequest, opts ...grpc.CallOption) (*DeleteRefsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteRefsResponse)
+	err := c.cc.Invoke(ctx, RefService_DeleteRefs_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *refServiceClient) ListBranchNamesContainingCommit(ctx context.Context, in *ListBranchNamesContainingCommitRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListBranchNamesContainingCommitResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RefService_ServiceDesc.Streams[5], RefService_ListBranchNamesContainingCommit_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ListBranchNamesContainingCommitRequest, ListBranchNamesContainingCommitResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RefService_ListBranchNamesContainingCommitClient = grpc.ServerStreamingClient[ListBranchNamesContainingCommitResponse]
+
+func (c *refServiceClient) ListTagNamesContainingCommit(ctx context.Context, in *ListTagNamesContainingCommitRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListTagNamesContainingCommitResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RefService_ServiceDesc.Streams[6], RefService_ListTagNamesContainingCommit_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ListTagNamesContainingCommitRequest, ListTagNamesContainingCommitResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RefService_ListTagNamesContainingCommitClient = grpc.ServerStreamingClient[ListTagNamesContainingCommitResponse]
+
+func (c *refServiceClient) GetTagSignatures(ctx context.Context, in *GetTagSignaturesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetTagSignaturesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RefService_ServiceDesc.Streams[7], RefService_GetTagSignatures_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetTagSignaturesRequest, GetTagSignaturesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RefService_GetTagSignaturesClient = grpc.ServerStreamingClient[GetTagSignaturesResponse]
+
+func (c *refServiceClient) GetTagMessages(ctx context.Context, in *GetTagMessagesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetTagMessagesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RefService_ServiceDesc.Streams[8], RefService_GetTagMessages_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetTagMessagesRequest, GetTagMessagesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RefService_GetTagMessagesClient = grpc.ServerStreamingClient[GetTagMessagesResponse]
+
 func (c *refServiceClient) ListRefs(ctx context.Context, in *ListRefsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListRefsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &RefService_ServiceDesc.Streams[3], RefService_ListRefs_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &RefService_ServiceDesc.Streams[9], RefService_ListRefs_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -180,11 +328,21 @@ func (c *refServiceClient) ListRefs(ctx context.Context, in *ListRefsRequest, op
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RefService_ListRefsClient = grpc.ServerStreamingClient[ListRefsResponse]
 
+func (c *refServiceClient) FindRefsByOID(ctx context.Context, in *FindRefsByOIDRequest, opts ...grpc.CallOption) (*FindRefsByOIDResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FindRefsByOIDResponse)
+	err := c.cc.Invoke(ctx, RefService_FindRefsByOID_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RefServiceServer is the server API for RefService service.
 // All implementations must embed UnimplementedRefServiceServer
 // for forward compatibility.
 //
-// Reads refs. Names are bytes and full, refs/heads/main for example, where no field says otherwise.
+// Reads and moves refs. Names are bytes and full, refs/heads/main for example, where no field says otherwise.
 type RefServiceServer interface {
 	// Tells which branch HEAD means. An empty name says that the repository has no branch.
 	FindDefaultBranchName(context.Context, *FindDefaultBranchNameRequest) (*FindDefaultBranchNameResponse, error)
@@ -196,13 +354,35 @@ type RefServiceServer interface {
 	FindAllTags(*FindAllTagsRequest, grpc.ServerStreamingServer[FindAllTagsResponse]) error
 	// Reads one tag. NotFound, with a FindTagError detail, when it does not exist.
 	FindTag(context.Context, *FindTagRequest) (*FindTagResponse, error)
+	// Lists the branches that were fetched from one remote, those under refs/remotes/<name>/.
+	FindAllRemoteBranches(*FindAllRemoteBranchesRequest, grpc.ServerStreamingServer[FindAllRemoteBranchesResponse]) error
 	// Tells whether a ref exists. InvalidArgument for a name outside refs/.
 	RefExists(context.Context, *RefExistsRequest) (*RefExistsResponse, error)
 	// Reads one branch. An absent branch is a good answer without one.
 	FindBranch(context.Context, *FindBranchRequest) (*FindBranchResponse, error)
+	// Moves refs, all or none, each only if it has the id that the caller expects. The first message
+	// carries the repository. InvalidArgument for a malformed name or id, NotFound for an object that
+	// is not there, Aborted when a ref is locked or has another id; the name and lock and state cases
+	// carry an UpdateReferencesError detail.
+	UpdateReferences(grpc.ClientStreamingServer[UpdateReferencesRequest, UpdateReferencesResponse]) error
+	// Deletes refs whatever they point at, all or none. Refs that do not exist are passed over.
+	// InvalidArgument for malformed names and FailedPrecondition for locked refs, both with a
+	// DeleteRefsError detail.
+	DeleteRefs(context.Context, *DeleteRefsRequest) (*DeleteRefsResponse, error)
+	// Lists the branches from which a commit can be reached.
+	ListBranchNamesContainingCommit(*ListBranchNamesContainingCommitRequest, grpc.ServerStreamingServer[ListBranchNamesContainingCommitResponse]) error
+	// Lists the tags from which a commit can be reached.
+	ListTagNamesContainingCommit(*ListTagNamesContainingCommitRequest, grpc.ServerStreamingServer[ListTagNamesContainingCommitResponse]) error
+	// Takes tag objects apart into signature and signed text. Revisions may exclude (^v1) and stand
+	// for sets (--all). Lightweight tags have no object and are left out.
+	GetTagSignatures(*GetTagSignaturesRequest, grpc.ServerStreamingServer[GetTagSignaturesResponse]) error
+	// Reads the whole messages of tag objects, however long. NotFound when one does not exist.
+	GetTagMessages(*GetTagMessagesRequest, grpc.ServerStreamingServer[GetTagMessagesResponse]) error
 	// Lists refs that match patterns, with the ids they hold. Unlike the listings above it reads no
 	// objects, so it stays cheap on large repositories.
 	ListRefs(*ListRefsRequest, grpc.ServerStreamingServer[ListRefsResponse]) error
+	// Lists the refs that hold an id. Invalid ids and sort fields are InvalidArgument.
+	FindRefsByOID(context.Context, *FindRefsByOIDRequest) (*FindRefsByOIDResponse, error)
 	mustEmbedUnimplementedRefServiceServer()
 }
 
@@ -228,14 +408,38 @@ func (UnimplementedRefServiceServer) FindAllTags(*FindAllTagsRequest, grpc.Serve
 func (UnimplementedRefServiceServer) FindTag(context.Context, *FindTagRequest) (*FindTagResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method FindTag not implemented")
 }
+func (UnimplementedRefServiceServer) FindAllRemoteBranches(*FindAllRemoteBranchesRequest, grpc.ServerStreamingServer[FindAllRemoteBranchesResponse]) error {
+	return status.Error(codes.Unimplemented, "method FindAllRemoteBranches not implemented")
+}
 func (UnimplementedRefServiceServer) RefExists(context.Context, *RefExistsRequest) (*RefExistsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RefExists not implemented")
 }
 func (UnimplementedRefServiceServer) FindBranch(context.Context, *FindBranchRequest) (*FindBranchResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method FindBranch not implemented")
 }
+func (UnimplementedRefServiceServer) UpdateReferences(grpc.ClientStreamingServer[UpdateReferencesRequest, UpdateReferencesResponse]) error {
+	return status.Error(codes.Unimplemented, "method UpdateReferences not implemented")
+}
+func (UnimplementedRefServiceServer) DeleteRefs(context.Context, *DeleteRefsRequest) (*DeleteRefsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteRefs not implemented")
+}
+func (UnimplementedRefServiceServer) ListBranchNamesContainingCommit(*ListBranchNamesContainingCommitRequest, grpc.ServerStreamingServer[ListBranchNamesContainingCommitResponse]) error {
+	return status.Error(codes.Unimplemented, "method ListBranchNamesContainingCommit not implemented")
+}
+func (UnimplementedRefServiceServer) ListTagNamesContainingCommit(*ListTagNamesContainingCommitRequest, grpc.ServerStreamingServer[ListTagNamesContainingCommitResponse]) error {
+	return status.Error(codes.Unimplemented, "method ListTagNamesContainingCommit not implemented")
+}
+func (UnimplementedRefServiceServer) GetTagSignatures(*GetTagSignaturesRequest, grpc.ServerStreamingServer[GetTagSignaturesResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetTagSignatures not implemented")
+}
+func (UnimplementedRefServiceServer) GetTagMessages(*GetTagMessagesRequest, grpc.ServerStreamingServer[GetTagMessagesResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetTagMessages not implemented")
+}
 func (UnimplementedRefServiceServer) ListRefs(*ListRefsRequest, grpc.ServerStreamingServer[ListRefsResponse]) error {
 	return status.Error(codes.Unimplemented, "method ListRefs not implemented")
+}
+func (UnimplementedRefServiceServer) FindRefsByOID(context.Context, *FindRefsByOIDRequest) (*FindRefsByOIDResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FindRefsByOID not implemented")
 }
 func (UnimplementedRefServiceServer) mustEmbedUnimplementedRefServiceServer() {}
 func (UnimplementedRefServiceServer) testEmbeddedByValue()                    {}
@@ -327,6 +531,17 @@ func _RefService_FindTag_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RefService_FindAllRemoteBranches_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(FindAllRemoteBranchesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RefServiceServer).FindAllRemoteBranches(m, &grpc.GenericServerStream[FindAllRemoteBranchesRequest, FindAllRemoteBranchesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RefService_FindAllRemoteBranchesServer = grpc.ServerStreamingServer[FindAllRemoteBranchesResponse]
+
 func _RefService_RefExists_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RefExistsRequest)
 	if err := dec(in); err != nil {
@@ -363,6 +578,75 @@ func _RefService_FindBranch_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RefService_UpdateReferences_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(RefServiceServer).UpdateReferences(&grpc.GenericServerStream[UpdateReferencesRequest, UpdateReferencesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RefService_UpdateReferencesServer = grpc.ClientStreamingServer[UpdateReferencesRequest, UpdateReferencesResponse]
+
+func _RefService_DeleteRefs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteRefsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RefServiceServer).DeleteRefs(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RefService_DeleteRefs_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RefServiceServer).DeleteRefs(ctx, req.(*DeleteRefsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RefService_ListBranchNamesContainingCommit_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ListBranchNamesContainingCommitRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RefServiceServer).ListBranchNamesContainingCommit(m, &grpc.GenericServerStream[ListBranchNamesContainingCommitRequest, ListBranchNamesContainingCommitResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RefService_ListBranchNamesContainingCommitServer = grpc.ServerStreamingServer[ListBranchNamesContainingCommitResponse]
+
+func _RefService_ListTagNamesContainingCommit_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ListTagNamesContainingCommitRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RefServiceServer).ListTagNamesContainingCommit(m, &grpc.GenericServerStream[ListTagNamesContainingCommitRequest, ListTagNamesContainingCommitResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RefService_ListTagNamesContainingCommitServer = grpc.ServerStreamingServer[ListTagNamesContainingCommitResponse]
+
+func _RefService_GetTagSignatures_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetTagSignaturesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RefServiceServer).GetTagSignatures(m, &grpc.GenericServerStream[GetTagSignaturesRequest, GetTagSignaturesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RefService_GetTagSignaturesServer = grpc.ServerStreamingServer[GetTagSignaturesResponse]
+
+func _RefService_GetTagMessages_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetTagMessagesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RefServiceServer).GetTagMessages(m, &grpc.GenericServerStream[GetTagMessagesRequest, GetTagMessagesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RefService_GetTagMessagesServer = grpc.ServerStreamingServer[GetTagMessagesResponse]
+
 func _RefService_ListRefs_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(ListRefsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -373,6 +657,24 @@ func _RefService_ListRefs_Handler(srv interface{}, stream grpc.ServerStream) err
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RefService_ListRefsServer = grpc.ServerStreamingServer[ListRefsResponse]
+
+func _RefService_FindRefsByOID_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FindRefsByOIDRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RefServiceServer).FindRefsByOID(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RefService_FindRefsByOID_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RefServiceServer).FindRefsByOID(ctx, req.(*FindRefsByOIDRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
 
 // RefService_ServiceDesc is the grpc.ServiceDesc for RefService service.
 // It's only intended for direct use with grpc.RegisterService,
@@ -397,6 +699,14 @@ var RefService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "FindBranch",
 			Handler:    _RefService_FindBranch_Handler,
 		},
+		{
+			MethodName: "DeleteRefs",
+			Handler:    _RefService_DeleteRefs_Handler,
+		},
+		{
+			MethodName: "FindRefsByOID",
+			Handler:    _RefService_FindRefsByOID_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -412,6 +722,36 @@ var RefService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "FindAllTags",
 			Handler:       _RefService_FindAllTags_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "FindAllRemoteBranches",
+			Handler:       _RefService_FindAllRemoteBranches_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "UpdateReferences",
+			Handler:       _RefService_UpdateReferences_Handler,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "ListBranchNamesContainingCommit",
+			Handler:       _RefService_ListBranchNamesContainingCommit_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ListTagNamesContainingCommit",
+			Handler:       _RefService_ListTagNamesContainingCommit_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GetTagSignatures",
+			Handler:       _RefService_GetTagSignatures_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GetTagMessages",
+			Handler:       _RefService_GetTagMessages_Handler,
 			ServerStreams: true,
 		},
 		{
