@@ -13,14 +13,12 @@ import (
 )
 
 // hooks is what happens between the start and the end of a push in gitaly, over
-// either transport: the hooks of git in their order, and what they ask.
+// either transport: the hooks of git in their order, and what they ask. update and
+// reference-transaction have nothing to do here and are not started.
 var hooks = []string{
 	"gitaly /gitaly.HookService/PreReceiveHook",
 	"rails-api POST /api/v4/internal/allowed refs",
 	"rails-api POST /api/v4/internal/pre_receive",
-	"gitaly /gitaly.HookService/UpdateHook",
-	"gitaly /gitaly.HookService/ReferenceTransactionHook", // prepared
-	"gitaly /gitaly.HookService/ReferenceTransactionHook", // committed
 	"gitaly /gitaly.HookService/PostReceiveHook",
 	"rails-api POST /api/v4/internal/post_receive",
 	"sidekiq post_receive",

@@ -129,7 +129,7 @@ func (a *App) wire(ctx context.Context) error {
 	hooks := hook.New(hook.Options{
 		API: client, CustomDir: a.cfg.Hooks.CustomHooksDir, GitBinDir: git.BinDir(), SearchPath: path, Home: a.run.Home(), Log: a.log,
 	})
-	setup := pack.HookSetup{Dir: a.run.Hooks(), New: a.run.NewHooks, RuntimeDir: a.run.Path, Socket: a.run.Socket(), Token: a.token}
+	setup := pack.HookSetup{New: a.run.NewHooks, Custom: hooks.HasCustom, RuntimeDir: a.run.Path, Socket: a.run.Socket(), Token: a.token}
 	a.deps = &rpc.Deps{
 		Locator: a.locator, Git: git, Protocols: a.metrics, Log: a.log, Version: Version, Now: time.Now, Ready: a.ready,
 		Hooks: hooks, Operations: operation.New(git, hooks, setup, a.log),

@@ -126,11 +126,11 @@ func (m *Manager) PostReceive(ctx context.Context, c Call, stdout, stderr io.Wri
 	return m.runCustom(ctx, c, run)
 }
 
-// PerRefIdle reports whether the hooks of single references have nothing to do in
-// this repository: no custom update hook, and nobody to vote with.
-func (m *Manager) PerRefIdle(c Call) (bool, error) {
-	files, err := m.customFiles(c.Repo.Dir, "update")
-	return len(files) == 0, err
+// HasCustom reports whether the site has a custom hook of that name for the
+// repository.
+func (m *Manager) HasCustom(repo *storage.Repo, name string) (bool, error) {
+	files, err := m.customFiles(repo.Dir, name)
+	return len(files) > 0, err
 }
 
 // ReferenceTransaction has nobody to vote with: there is no Praefect here.

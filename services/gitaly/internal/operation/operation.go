@@ -66,7 +66,7 @@ func (s *Service) Move(ctx context.Context, msg *gitalypb.Repository, repo *stor
 	// Permission counted a push in flight: from here on it is finished.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
-	moved := s.update(ctx, call, repo, change)
+	moved := s.update(ctx, repo, change)
 	if moved != nil {
 		return moved
 	}
@@ -84,7 +84,7 @@ func (s *Service) call(msg *gitalypb.Repository, repo *storage.Repo, user *gital
 	}
 	return hook.Call{
 		Payload: hookpayload.Payload{
-			RequestedHooks: hookpayload.ReferenceTransaction, Repository: msg, ObjectFormat: format,
+			Repository: msg, ObjectFormat: format,
 			RuntimeDir: s.setup.RuntimeDir, InternalSocket: s.setup.Socket, InternalSocketToken: s.setup.Token,
 			UserDetails: &hookpayload.UserDetails{Username: user.GetGlUsername(), UserID: user.GetGlId(), Protocol: "web"},
 		},
@@ -112,14 +112,11 @@ func (s *Service) ask(ctx context.Context, call hook.Call, change ref.Change) er
 	return nil
 }
 
-func (s *Service) update(ctx context.Context, call hook.Call, repo *storage.Repo, change ref.Change) error {
-	payload, err := call.Payload.Env()
-	if err != nil {
-		return err
-	}
+// update moves the reference. The hooks of a push are run by us, around it; git has
+// none to start.
+func (s *Service) update(ctx context.Context, repo *storage.Repo, change ref.Change) error {
 	began := time.Now()
-	spec := gitcmd.Spec{HooksPath: s.setup.Dir, Env: []string{payload}}
-	if err := ref.Update(ctx, s.git, &repo.Repo, spec, change); err != nil {
+	if err := ref.Update(ctx, s.git, &repo.Repo, gitcmd.Spec{NoHooks: true}, change); err != nil {
 		return err
 	}
 	return pack.SyncChanged(repo.Dir, began)

@@ -33,7 +33,8 @@ type gate struct {
 const reportStart = "unpack "
 
 // Write looks at each packet's beginning. The report is what comes in band 1, or
-// the text above; there is nothing else of the kind in receive-pack's output.
+// the text above; the only other thing of the kind in receive-pack's output is its
+// keep-alive, an empty packet in band 1.
 func (g *gate) Write(p []byte) (int, error) {
 	rest := p
 	for !g.synced && len(rest) > 0 {
@@ -65,7 +66,7 @@ func (g *gate) look() error {
 	case size <= 0:
 		g.head = nil
 	case len(payload) == 0: // wait for the first byte
-	case payload[0] == 1, string(payload) == reportStart:
+	case payload[0] == 1 && size > 1, string(payload) == reportStart:
 		return g.sync()
 	case len(payload) < size && bytes.HasPrefix([]byte(reportStart), payload): // could still become one
 	default:

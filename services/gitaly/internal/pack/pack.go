@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"gitsplit/services/gitaly/internal/gitcmd"
+	"gitsplit/services/gitaly/internal/storage"
 )
 
 // Git is the part of gitcmd.Factory that this package needs.
@@ -27,9 +28,10 @@ type Git interface {
 
 // HookSetup is how git finds gitaly-hooks, and gitaly-hooks finds us.
 type HookSetup struct {
-	Dir string // core.hooksPath
-	// New makes a directory like Dir for one push alone; the push removes it.
-	New        func() (string, error)
+	// New makes a directory with the named hooks for one push; the push removes it.
+	New func(names ...string) (string, error)
+	// Custom reports whether the site has a custom hook of that name.
+	Custom     func(repo *storage.Repo, name string) (bool, error)
 	RuntimeDir string
 	Socket     string // the internal socket's path
 	Token      string // good on that socket only

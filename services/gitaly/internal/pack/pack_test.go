@@ -98,10 +98,14 @@ func newGate(t testing.TB) *recorder {
 	return r
 }
 
+// keepAlive is what git sends while it works for long: an empty packet in the
+// report's band.
+const keepAlive = "0005\x01"
+
 func TestGate(t *testing.T) {
 	t.Parallel()
 	advertisement := pkt(strings.Repeat("a", 40)+" refs/heads/main\x00report-status\n", "0000")
-	progress := pkt("\x02Unpacking\n")
+	progress := pkt("\x02Unpacking\n") + keepAlive
 	for _, tc := range []struct {
 		name, before, report string
 	}{
@@ -163,18 +167,18 @@ func TestShield(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Options{Log: logging.Discard(), FinishTimeout: time.Minute})
 		caller, leave := context.WithCancel(t.Context())
-		_, ctx, done := s.shield(caller, "one", "")
+		_, ctx, done := s.shield(caller, "one")
 		leave()
 		synctest.Wait()
-		if ctx.Err() == nil || errs.KindOf(s.Accept("one", 1, true)) != errs.Canceled {
+		if ctx.Err() == nil || errs.KindOf(s.Accept("one")) != errs.Canceled {
 			t.Error("a push whose client left is accepted")
 		}
 		done()
 
 		caller, leave = context.WithCancel(t.Context())
-		sh, ctx, done := s.shield(caller, "two", "")
+		sh, ctx, done := s.shield(caller, "two")
 		defer done()
-		if err := s.Accept("two", 1, true); err != nil {
+		if err := s.Accept("two"); err != nil {
 			t.Fatal(err)
 		}
 		leave()
@@ -188,7 +192,7 @@ func TestShield(t *testing.T) {
 		if ctx.Err() == nil {
 			t.Error("an accepted push may take for ever")
 		}
-		if err := s.Accept("unknown", 1, true); err != nil {
+		if err := s.Accept("unknown"); err != nil {
 			t.Error(err)
 		}
 	})

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -35,7 +34,11 @@ type Push struct {
 // ReceivePack runs a push. A refused push is no error: git tells the client. A
 // malformed config option is errs.Invalid.
 func (s *Service) ReceivePack(ctx context.Context, repo *storage.Repo, p Push, streams Streams) error {
-	spec, err := s.receiveSpec(repo, p)
+	hooks, mask, err := s.hooksWithWork(repo)
+	if err != nil {
+		return err
+	}
+	spec, err := s.receiveSpec(repo, p, mask)
 	if err != nil {
 		return err
 	}
@@ -43,13 +46,13 @@ func (s *Service) ReceivePack(ctx context.Context, repo *storage.Repo, p Push, s
 	defer cancel(nil)
 	streams, awake := watchIdle(cancel, s.o.Idle, streams)
 	defer awake()
-	if spec.HooksPath, err = s.o.Hooks.New(); err != nil {
+	if spec.HooksPath, err = s.o.Hooks.New(hooks...); err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(spec.HooksPath) }()
 	id := rand.Text()
 	spec.Env = append(spec.Env, PushIDKey+"="+id)
-	sh, ctx, done := s.shield(ctx, id, spec.HooksPath)
+	sh, ctx, done := s.shield(ctx, id)
 	defer done()
 	gate := &gate{w: sh.writer(streams.Stdout), repo: repo.Dir, since: time.Now(), log: s.o.Log}
 	spec.Stdin, spec.Stdout = streams.Stdin, gate
@@ -69,7 +72,19 @@ func (s *Service) ReceivePack(ctx context.Context, repo *storage.Repo, p Push, s
 	return gate.sync()
 }
 
-func (s *Service) receiveSpec(repo *storage.Repo, p Push) (gitcmd.Spec, error) {
+// hooksWithWork says which hooks git shall start, by name and by bit. The others
+// would each cost a process per reference to do nothing: update has only custom hooks
+// to run, and reference-transaction nobody to vote with.
+func (s *Service) hooksWithWork(repo *storage.Repo) ([]string, hookpayload.Hook, error) {
+	names, mask := []string{"pre-receive", "post-receive"}, hookpayload.PreReceive|hookpayload.PostReceive
+	custom, err := s.o.Hooks.Custom(repo, "update")
+	if custom {
+		names, mask = append(names, "update"), mask|hookpayload.Update
+	}
+	return names, mask, err
+}
+
+func (s *Service) receiveSpec(repo *storage.Repo, p Push, hooks hookpayload.Hook) (gitcmd.Spec, error) {
 	var flags []string
 	if p.StatelessRPC {
 		flags = []string{"--stateless-rpc"}
@@ -83,7 +98,7 @@ func (s *Service) receiveSpec(repo *storage.Repo, p Push) (gitcmd.Spec, error) {
 		return spec, err
 	}
 	payload, err := hookpayload.Payload{
-		RequestedHooks: hookpayload.ReceivePack, Repository: p.Repository, ObjectFormat: format,
+		RequestedHooks: hooks, Repository: p.Repository, ObjectFormat: format,
 		RuntimeDir: s.o.Hooks.RuntimeDir, InternalSocket: s.o.Hooks.Socket, InternalSocketToken: s.o.Hooks.Token,
 		UserDetails: &p.User, ClientContext: p.ClientContext,
 	}.Env()
@@ -96,7 +111,6 @@ func (s *Service) receiveSpec(repo *storage.Repo, p Push) (gitcmd.Spec, error) {
 
 // shield stands between the end of an RPC and its git.
 type shield struct {
-	hooks    string // the push's directory of hook links
 	mu       sync.Mutex
 	accepted bool
 	ended    bool
@@ -104,8 +118,8 @@ type shield struct {
 
 // shield returns the context for git: it ends with the caller's, but for an
 // accepted push only FinishTimeout later.
-func (s *Service) shield(caller context.Context, id, hooks string) (*shield, context.Context, func()) {
-	sh := &shield{hooks: hooks}
+func (s *Service) shield(caller context.Context, id string) (*shield, context.Context, func()) {
+	sh := &shield{}
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(caller))
 	s.mu.Lock()
 	s.pushes[id] = sh
@@ -142,14 +156,9 @@ func (sh *shield) end() bool {
 	return !sh.accepted
 }
 
-// manyRefs is from where on a push pays for hooks that have nothing to do: git would
-// start them four times for each reference.
-const manyRefs = 50
-
 // Accept marks the push as accepted by pre-receive. It is errs.Canceled if the
-// caller has left, for then git is being ended. If the hooks of single references
-// are idle, a push of many does without them. Pushes of nobody's RPC pass.
-func (s *Service) Accept(id string, refs int, idle bool) error {
+// caller has left, for then git is being ended. Pushes of nobody's RPC pass.
+func (s *Service) Accept(id string) error {
 	s.mu.Lock()
 	sh, ok := s.pushes[id]
 	s.mu.Unlock()
@@ -162,14 +171,6 @@ func (s *Service) Accept(id string, refs int, idle bool) error {
 		return errs.New(errs.Canceled, "user canceled the push")
 	}
 	sh.accepted = true
-	if !idle || refs < manyRefs {
-		return nil
-	}
-	for _, h := range []string{"update", "reference-transaction"} {
-		if err := os.Remove(filepath.Join(sh.hooks, h)); err != nil {
-			return fmt.Errorf("leave idle hooks out: %w", err)
-		}
-	}
 	return nil
 }
 

@@ -89,6 +89,8 @@ func (s *Service) UploadArchive(ctx context.Context, repo *storage.Repo, streams
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	streams, awake := watchIdle(cancel, s.o.Idle, streams)
+	defer awake()
 	n := newNegotiation(streams.Stdin)
 	n.endsWithFlush = true
 	defer limit(cancel, s.o.UploadArchiveNegotiation, n.onDone)()

@@ -1,8 +1,6 @@
 package rpc
 
 import (
-	"bytes"
-	"errors"
 	"sync"
 
 	"gitsplit/proto/go/gitalypb"
@@ -33,8 +31,7 @@ func (h Hooks) PreReceiveHook(stream gitalypb.HookService_PreReceiveHookServer) 
 	stderr := output(&mu, func(b []byte) error { return stream.Send(&gitalypb.PreReceiveHookResponse{Stderr: b}) })
 	err = h.Hooks.PreReceive(ctx, call, stdout, stderr)
 	if err == nil {
-		idle, findErr := h.Hooks.PerRefIdle(call)
-		err = errors.Join(findErr, h.Packs.Accept(call.Getenv(pack.PushIDKey), bytes.Count(call.Changes, []byte("\n")), idle))
+		err = h.Packs.Accept(call.Getenv(pack.PushIDKey))
 	}
 	exit, err := ending(err)
 	if err != nil {

@@ -17,9 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hooks are the links' names: what git may call.
-var hooks = []string{"pre-receive", "update", "post-receive", "reference-transaction"} //nolint:gochecknoglobals // a constant
-
 // maxSocketPath is what a Unix socket address holds on Linux.
 const maxSocketPath = 107
 
@@ -30,16 +27,15 @@ type Dir struct {
 	Path   string
 	binary string // the hook program
 	lock   *os.File
-	own    string // the hooks directory's name
 }
 
 // Open makes the directory below base, or in the system's temporary directory if
-// base is "", with hook links to the program at hookBinary.
+// base is "". Hook links will lead to the program at hookBinary.
 func Open(base, hookBinary string, log *slog.Logger) (_ *Dir, err error) {
 	if err := checkBinary(hookBinary); err != nil {
 		return nil, err
 	}
-	d := &Dir{binary: hookBinary, own: "hooks-" + rand.Text()[:8] + ".d"}
+	d := &Dir{binary: hookBinary}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
@@ -55,33 +51,25 @@ func Open(base, hookBinary string, log *slog.Logger) (_ *Dir, err error) {
 	if d.lock, err = lock(d.Path); err != nil {
 		return nil, fmt.Errorf("runtime directory: %w", err)
 	}
-	for _, sub := range []string{"sock.d", "home", d.own} {
+	for _, sub := range []string{"sock.d", "home"} {
 		if err := os.Mkdir(filepath.Join(d.Path, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("runtime directory: %w", err)
 		}
 	}
-	return d, d.link(d.Hooks())
+	return d, nil
 }
 
-// link makes the hook links in a directory.
-func (d *Dir) link(dir string) error {
-	for _, h := range hooks {
-		if err := os.Symlink(d.binary, filepath.Join(dir, h)); err != nil {
-			return fmt.Errorf("hook directory: %w", err)
-		}
-	}
-	return nil
-}
-
-// NewHooks makes a directory of hook links for one push, which may take links out of
-// it and removes it at its end.
-func (d *Dir) NewHooks() (string, error) {
+// NewHooks makes a directory for one push, which removes it at its end, with links of
+// the given names. git starts no other hooks.
+func (d *Dir) NewHooks(names ...string) (string, error) {
 	dir := filepath.Join(d.Path, "hooks-"+rand.Text()+".d")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", fmt.Errorf("hook directory: %w", err)
 	}
-	if err := d.link(dir); err != nil {
-		return "", errors.Join(err, os.RemoveAll(dir))
+	for _, name := range names {
+		if err := os.Symlink(d.binary, filepath.Join(dir, name)); err != nil {
+			return "", errors.Join(fmt.Errorf("hook directory: %w", err), os.RemoveAll(dir))
+		}
 	}
 	return dir, nil
 }
@@ -164,9 +152,6 @@ func prune(base string, log *slog.Logger) error {
 
 // Socket is the path of the internal socket.
 func (d *Dir) Socket() string { return filepath.Join(d.Path, "sock.d", "intern") }
-
-// Hooks is the directory of the hook links.
-func (d *Dir) Hooks() string { return filepath.Join(d.Path, d.own) }
 
 // Home is an empty directory.
 func (d *Dir) Home() string { return filepath.Join(d.Path, "home") }
