@@ -2890,6 +2890,89 @@ func (*OptimizeRepositoryResponse) Descriptor() ([]byte, []int) {
 	return file_gitaly_repository_proto_rawDescGZIP(), []int{49}
 }
 
+// Names a repository.
+type PruneUnreachableObjectsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to prune.
+	Repository    *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneUnreachableObjectsRequest) Reset() {
+	*x = PruneUnreachableObjectsRequest{}
+	mi := &file_gitaly_repository_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneUnreachableObjectsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneUnreachableObjectsRequest) ProtoMessage() {}
+
+func (x *PruneUnreachableObjectsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneUnreachableObjectsRequest.ProtoReflect.Descriptor instead.
+func (*PruneUnreachableObjectsRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *PruneUnreachableObjectsRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+// Empty; its arrival says that the work is done.
+type PruneUnreachableObjectsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneUnreachableObjectsResponse) Reset() {
+	*x = PruneUnreachableObjectsResponse{}
+	mi := &file_gitaly_repository_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneUnreachableObjectsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneUnreachableObjectsResponse) ProtoMessage() {}
+
+func (x *PruneUnreachableObjectsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_repository_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneUnreachableObjectsResponse.ProtoReflect.Descriptor instead.
+func (*PruneUnreachableObjectsResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{51}
+}
+
 // A remote repository as FetchRemote needs it.
 type Remote struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2908,7 +2991,7 @@ type Remote struct {
 
 func (x *Remote) Reset() {
 	*x = Remote{}
-	mi := &file_gitaly_repository_proto_msgTypes[50]
+	mi := &file_gitaly_repository_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2920,7 +3003,7 @@ func (x *Remote) String() string {
 func (*Remote) ProtoMessage() {}
 
 func (x *Remote) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[50]
+	mi := &file_gitaly_repository_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2933,7 +3016,7 @@ func (x *Remote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remote.ProtoReflect.Descriptor instead.
 func (*Remote) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{50}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Remote) GetUrl() string {
@@ -2991,7 +3074,7 @@ type FetchRemoteRequest struct {
 
 func (x *FetchRemoteRequest) Reset() {
 	*x = FetchRemoteRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[51]
+	mi := &file_gitaly_repository_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3003,7 +3086,7 @@ func (x *FetchRemoteRequest) String() string {
 func (*FetchRemoteRequest) ProtoMessage() {}
 
 func (x *FetchRemoteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[51]
+	mi := &file_gitaly_repository_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3016,7 +3099,7 @@ func (x *FetchRemoteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRemoteRequest.ProtoReflect.Descriptor instead.
 func (*FetchRemoteRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{51}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *FetchRemoteRequest) GetRepository() *Repository {
@@ -3095,7 +3178,7 @@ type FetchRemoteResponse struct {
 
 func (x *FetchRemoteResponse) Reset() {
 	*x = FetchRemoteResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[52]
+	mi := &file_gitaly_repository_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3107,7 +3190,7 @@ func (x *FetchRemoteResponse) String() string {
 func (*FetchRemoteResponse) ProtoMessage() {}
 
 func (x *FetchRemoteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[52]
+	mi := &file_gitaly_repository_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3120,7 +3203,7 @@ func (x *FetchRemoteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRemoteResponse.ProtoReflect.Descriptor instead.
 func (*FetchRemoteResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{52}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *FetchRemoteResponse) GetTagsChanged() bool {
@@ -3156,7 +3239,7 @@ type FetchSourceBranchRequest struct {
 
 func (x *FetchSourceBranchRequest) Reset() {
 	*x = FetchSourceBranchRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[53]
+	mi := &file_gitaly_repository_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3168,7 +3251,7 @@ func (x *FetchSourceBranchRequest) String() string {
 func (*FetchSourceBranchRequest) ProtoMessage() {}
 
 func (x *FetchSourceBranchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[53]
+	mi := &file_gitaly_repository_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3181,7 +3264,7 @@ func (x *FetchSourceBranchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchSourceBranchRequest.ProtoReflect.Descriptor instead.
 func (*FetchSourceBranchRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{53}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *FetchSourceBranchRequest) GetRepository() *Repository {
@@ -3230,7 +3313,7 @@ type FetchSourceBranchResponse struct {
 
 func (x *FetchSourceBranchResponse) Reset() {
 	*x = FetchSourceBranchResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[54]
+	mi := &file_gitaly_repository_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3242,7 +3325,7 @@ func (x *FetchSourceBranchResponse) String() string {
 func (*FetchSourceBranchResponse) ProtoMessage() {}
 
 func (x *FetchSourceBranchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[54]
+	mi := &file_gitaly_repository_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3255,7 +3338,7 @@ func (x *FetchSourceBranchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchSourceBranchResponse.ProtoReflect.Descriptor instead.
 func (*FetchSourceBranchResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{54}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *FetchSourceBranchResponse) GetResult() bool {
@@ -3280,7 +3363,7 @@ type CreateForkRequest struct {
 
 func (x *CreateForkRequest) Reset() {
 	*x = CreateForkRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[55]
+	mi := &file_gitaly_repository_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3292,7 +3375,7 @@ func (x *CreateForkRequest) String() string {
 func (*CreateForkRequest) ProtoMessage() {}
 
 func (x *CreateForkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[55]
+	mi := &file_gitaly_repository_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3305,7 +3388,7 @@ func (x *CreateForkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateForkRequest.ProtoReflect.Descriptor instead.
 func (*CreateForkRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{55}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *CreateForkRequest) GetRepository() *Repository {
@@ -3338,7 +3421,7 @@ type CreateForkResponse struct {
 
 func (x *CreateForkResponse) Reset() {
 	*x = CreateForkResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[56]
+	mi := &file_gitaly_repository_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3350,7 +3433,7 @@ func (x *CreateForkResponse) String() string {
 func (*CreateForkResponse) ProtoMessage() {}
 
 func (x *CreateForkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[56]
+	mi := &file_gitaly_repository_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3363,7 +3446,7 @@ func (x *CreateForkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateForkResponse.ProtoReflect.Descriptor instead.
 func (*CreateForkResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{56}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{58}
 }
 
 // A repository to be and where it comes from.
@@ -3385,7 +3468,7 @@ type CreateRepositoryFromURLRequest struct {
 
 func (x *CreateRepositoryFromURLRequest) Reset() {
 	*x = CreateRepositoryFromURLRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[57]
+	mi := &file_gitaly_repository_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3397,7 +3480,7 @@ func (x *CreateRepositoryFromURLRequest) String() string {
 func (*CreateRepositoryFromURLRequest) ProtoMessage() {}
 
 func (x *CreateRepositoryFromURLRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[57]
+	mi := &file_gitaly_repository_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3410,7 +3493,7 @@ func (x *CreateRepositoryFromURLRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRepositoryFromURLRequest.ProtoReflect.Descriptor instead.
 func (*CreateRepositoryFromURLRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{57}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *CreateRepositoryFromURLRequest) GetRepository() *Repository {
@@ -3457,7 +3540,7 @@ type CreateRepositoryFromURLResponse struct {
 
 func (x *CreateRepositoryFromURLResponse) Reset() {
 	*x = CreateRepositoryFromURLResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[58]
+	mi := &file_gitaly_repository_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3469,7 +3552,7 @@ func (x *CreateRepositoryFromURLResponse) String() string {
 func (*CreateRepositoryFromURLResponse) ProtoMessage() {}
 
 func (x *CreateRepositoryFromURLResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[58]
+	mi := &file_gitaly_repository_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3482,7 +3565,7 @@ func (x *CreateRepositoryFromURLResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRepositoryFromURLResponse.ProtoReflect.Descriptor instead.
 func (*CreateRepositoryFromURLResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{58}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{60}
 }
 
 // A piece of a bundle.
@@ -3500,7 +3583,7 @@ type FetchBundleRequest struct {
 
 func (x *FetchBundleRequest) Reset() {
 	*x = FetchBundleRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[59]
+	mi := &file_gitaly_repository_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3512,7 +3595,7 @@ func (x *FetchBundleRequest) String() string {
 func (*FetchBundleRequest) ProtoMessage() {}
 
 func (x *FetchBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[59]
+	mi := &file_gitaly_repository_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3525,7 +3608,7 @@ func (x *FetchBundleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchBundleRequest.ProtoReflect.Descriptor instead.
 func (*FetchBundleRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{59}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *FetchBundleRequest) GetRepository() *Repository {
@@ -3558,7 +3641,7 @@ type FetchBundleResponse struct {
 
 func (x *FetchBundleResponse) Reset() {
 	*x = FetchBundleResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[60]
+	mi := &file_gitaly_repository_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3570,7 +3653,7 @@ func (x *FetchBundleResponse) String() string {
 func (*FetchBundleResponse) ProtoMessage() {}
 
 func (x *FetchBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[60]
+	mi := &file_gitaly_repository_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3583,7 +3666,7 @@ func (x *FetchBundleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchBundleResponse.ProtoReflect.Descriptor instead.
 func (*FetchBundleResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{60}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{62}
 }
 
 // A piece of a bundle.
@@ -3599,7 +3682,7 @@ type CreateRepositoryFromBundleRequest struct {
 
 func (x *CreateRepositoryFromBundleRequest) Reset() {
 	*x = CreateRepositoryFromBundleRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[61]
+	mi := &file_gitaly_repository_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3611,7 +3694,7 @@ func (x *CreateRepositoryFromBundleRequest) String() string {
 func (*CreateRepositoryFromBundleRequest) ProtoMessage() {}
 
 func (x *CreateRepositoryFromBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[61]
+	mi := &file_gitaly_repository_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3624,7 +3707,7 @@ func (x *CreateRepositoryFromBundleRequest) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use CreateRepositoryFromBundleRequest.ProtoReflect.Descriptor instead.
 func (*CreateRepositoryFromBundleRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{61}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *CreateRepositoryFromBundleRequest) GetRepository() *Repository {
@@ -3650,7 +3733,7 @@ type CreateRepositoryFromBundleResponse struct {
 
 func (x *CreateRepositoryFromBundleResponse) Reset() {
 	*x = CreateRepositoryFromBundleResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[62]
+	mi := &file_gitaly_repository_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3662,7 +3745,7 @@ func (x *CreateRepositoryFromBundleResponse) String() string {
 func (*CreateRepositoryFromBundleResponse) ProtoMessage() {}
 
 func (x *CreateRepositoryFromBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[62]
+	mi := &file_gitaly_repository_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3675,7 +3758,7 @@ func (x *CreateRepositoryFromBundleResponse) ProtoReflect() protoreflect.Message
 
 // Deprecated: Use CreateRepositoryFromBundleResponse.ProtoReflect.Descriptor instead.
 func (*CreateRepositoryFromBundleResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{62}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{64}
 }
 
 // A repository to be and where its snapshot is.
@@ -3695,7 +3778,7 @@ type CreateRepositoryFromSnapshotRequest struct {
 
 func (x *CreateRepositoryFromSnapshotRequest) Reset() {
 	*x = CreateRepositoryFromSnapshotRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[63]
+	mi := &file_gitaly_repository_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3707,7 +3790,7 @@ func (x *CreateRepositoryFromSnapshotRequest) String() string {
 func (*CreateRepositoryFromSnapshotRequest) ProtoMessage() {}
 
 func (x *CreateRepositoryFromSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[63]
+	mi := &file_gitaly_repository_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3720,7 +3803,7 @@ func (x *CreateRepositoryFromSnapshotRequest) ProtoReflect() protoreflect.Messag
 
 // Deprecated: Use CreateRepositoryFromSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*CreateRepositoryFromSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{63}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *CreateRepositoryFromSnapshotRequest) GetRepository() *Repository {
@@ -3760,7 +3843,7 @@ type CreateRepositoryFromSnapshotResponse struct {
 
 func (x *CreateRepositoryFromSnapshotResponse) Reset() {
 	*x = CreateRepositoryFromSnapshotResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[64]
+	mi := &file_gitaly_repository_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3772,7 +3855,7 @@ func (x *CreateRepositoryFromSnapshotResponse) String() string {
 func (*CreateRepositoryFromSnapshotResponse) ProtoMessage() {}
 
 func (x *CreateRepositoryFromSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[64]
+	mi := &file_gitaly_repository_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3785,7 +3868,7 @@ func (x *CreateRepositoryFromSnapshotResponse) ProtoReflect() protoreflect.Messa
 
 // Deprecated: Use CreateRepositoryFromSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*CreateRepositoryFromSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{64}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{66}
 }
 
 // A copy to make or to bring up to date.
@@ -3801,7 +3884,7 @@ type ReplicateRepositoryRequest struct {
 
 func (x *ReplicateRepositoryRequest) Reset() {
 	*x = ReplicateRepositoryRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[65]
+	mi := &file_gitaly_repository_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3813,7 +3896,7 @@ func (x *ReplicateRepositoryRequest) String() string {
 func (*ReplicateRepositoryRequest) ProtoMessage() {}
 
 func (x *ReplicateRepositoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[65]
+	mi := &file_gitaly_repository_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3826,7 +3909,7 @@ func (x *ReplicateRepositoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicateRepositoryRequest.ProtoReflect.Descriptor instead.
 func (*ReplicateRepositoryRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{65}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ReplicateRepositoryRequest) GetRepository() *Repository {
@@ -3852,7 +3935,7 @@ type ReplicateRepositoryResponse struct {
 
 func (x *ReplicateRepositoryResponse) Reset() {
 	*x = ReplicateRepositoryResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[66]
+	mi := &file_gitaly_repository_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3864,7 +3947,7 @@ func (x *ReplicateRepositoryResponse) String() string {
 func (*ReplicateRepositoryResponse) ProtoMessage() {}
 
 func (x *ReplicateRepositoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[66]
+	mi := &file_gitaly_repository_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3877,7 +3960,7 @@ func (x *ReplicateRepositoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicateRepositoryResponse.ProtoReflect.Descriptor instead.
 func (*ReplicateRepositoryResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{66}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{68}
 }
 
 // What to back up, and as what.
@@ -3899,7 +3982,7 @@ type BackupRepositoryRequest struct {
 
 func (x *BackupRepositoryRequest) Reset() {
 	*x = BackupRepositoryRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[67]
+	mi := &file_gitaly_repository_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3911,7 +3994,7 @@ func (x *BackupRepositoryRequest) String() string {
 func (*BackupRepositoryRequest) ProtoMessage() {}
 
 func (x *BackupRepositoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[67]
+	mi := &file_gitaly_repository_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3924,7 +4007,7 @@ func (x *BackupRepositoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRepositoryRequest.ProtoReflect.Descriptor instead.
 func (*BackupRepositoryRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{67}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *BackupRepositoryRequest) GetRepository() *Repository {
@@ -3971,7 +4054,7 @@ type BackupRepositoryResponse struct {
 
 func (x *BackupRepositoryResponse) Reset() {
 	*x = BackupRepositoryResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[68]
+	mi := &file_gitaly_repository_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3983,7 +4066,7 @@ func (x *BackupRepositoryResponse) String() string {
 func (*BackupRepositoryResponse) ProtoMessage() {}
 
 func (x *BackupRepositoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[68]
+	mi := &file_gitaly_repository_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3996,7 +4079,7 @@ func (x *BackupRepositoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRepositoryResponse.ProtoReflect.Descriptor instead.
 func (*BackupRepositoryResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{68}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{70}
 }
 
 // What to restore, and from where.
@@ -4018,7 +4101,7 @@ type RestoreRepositoryRequest struct {
 
 func (x *RestoreRepositoryRequest) Reset() {
 	*x = RestoreRepositoryRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[69]
+	mi := &file_gitaly_repository_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4030,7 +4113,7 @@ func (x *RestoreRepositoryRequest) String() string {
 func (*RestoreRepositoryRequest) ProtoMessage() {}
 
 func (x *RestoreRepositoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[69]
+	mi := &file_gitaly_repository_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4043,7 +4126,7 @@ func (x *RestoreRepositoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRepositoryRequest.ProtoReflect.Descriptor instead.
 func (*RestoreRepositoryRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{69}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *RestoreRepositoryRequest) GetRepository() *Repository {
@@ -4090,7 +4173,7 @@ type RestoreRepositoryResponse struct {
 
 func (x *RestoreRepositoryResponse) Reset() {
 	*x = RestoreRepositoryResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[70]
+	mi := &file_gitaly_repository_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4102,7 +4185,7 @@ func (x *RestoreRepositoryResponse) String() string {
 func (*RestoreRepositoryResponse) ProtoMessage() {}
 
 func (x *RestoreRepositoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[70]
+	mi := &file_gitaly_repository_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4115,7 +4198,7 @@ func (x *RestoreRepositoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRepositoryResponse.ProtoReflect.Descriptor instead.
 func (*RestoreRepositoryResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{70}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{72}
 }
 
 // Which attributes of which files.
@@ -4135,7 +4218,7 @@ type GetFileAttributesRequest struct {
 
 func (x *GetFileAttributesRequest) Reset() {
 	*x = GetFileAttributesRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[71]
+	mi := &file_gitaly_repository_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4147,7 +4230,7 @@ func (x *GetFileAttributesRequest) String() string {
 func (*GetFileAttributesRequest) ProtoMessage() {}
 
 func (x *GetFileAttributesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[71]
+	mi := &file_gitaly_repository_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4160,7 +4243,7 @@ func (x *GetFileAttributesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFileAttributesRequest.ProtoReflect.Descriptor instead.
 func (*GetFileAttributesRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{71}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *GetFileAttributesRequest) GetRepository() *Repository {
@@ -4202,7 +4285,7 @@ type GetFileAttributesResponse struct {
 
 func (x *GetFileAttributesResponse) Reset() {
 	*x = GetFileAttributesResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[72]
+	mi := &file_gitaly_repository_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4214,7 +4297,7 @@ func (x *GetFileAttributesResponse) String() string {
 func (*GetFileAttributesResponse) ProtoMessage() {}
 
 func (x *GetFileAttributesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[72]
+	mi := &file_gitaly_repository_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4227,7 +4310,7 @@ func (x *GetFileAttributesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFileAttributesResponse.ProtoReflect.Descriptor instead.
 func (*GetFileAttributesResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{72}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *GetFileAttributesResponse) GetAttributeInfos() []*GetFileAttributesResponse_AttributeInfo {
@@ -4248,7 +4331,7 @@ type FastExportRequest struct {
 
 func (x *FastExportRequest) Reset() {
 	*x = FastExportRequest{}
-	mi := &file_gitaly_repository_proto_msgTypes[73]
+	mi := &file_gitaly_repository_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4260,7 +4343,7 @@ func (x *FastExportRequest) String() string {
 func (*FastExportRequest) ProtoMessage() {}
 
 func (x *FastExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[73]
+	mi := &file_gitaly_repository_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4273,7 +4356,7 @@ func (x *FastExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FastExportRequest.ProtoReflect.Descriptor instead.
 func (*FastExportRequest) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{73}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *FastExportRequest) GetRepository() *Repository {
@@ -4294,7 +4377,7 @@ type FastExportResponse struct {
 
 func (x *FastExportResponse) Reset() {
 	*x = FastExportResponse{}
-	mi := &file_gitaly_repository_proto_msgTypes[74]
+	mi := &file_gitaly_repository_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4306,7 +4389,7 @@ func (x *FastExportResponse) String() string {
 func (*FastExportResponse) ProtoMessage() {}
 
 func (x *FastExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[74]
+	mi := &file_gitaly_repository_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4319,7 +4402,7 @@ func (x *FastExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FastExportResponse.ProtoReflect.Descriptor instead.
 func (*FastExportResponse) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{74}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *FastExportResponse) GetData() []byte {
@@ -4342,7 +4425,7 @@ type RepositoryInfoResponse_AlternatesInfo struct {
 
 func (x *RepositoryInfoResponse_AlternatesInfo) Reset() {
 	*x = RepositoryInfoResponse_AlternatesInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[75]
+	mi := &file_gitaly_repository_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4354,7 +4437,7 @@ func (x *RepositoryInfoResponse_AlternatesInfo) String() string {
 func (*RepositoryInfoResponse_AlternatesInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_AlternatesInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[75]
+	mi := &file_gitaly_repository_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4399,7 +4482,7 @@ type RepositoryInfoResponse_BitmapInfo struct {
 
 func (x *RepositoryInfoResponse_BitmapInfo) Reset() {
 	*x = RepositoryInfoResponse_BitmapInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[76]
+	mi := &file_gitaly_repository_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4411,7 +4494,7 @@ func (x *RepositoryInfoResponse_BitmapInfo) String() string {
 func (*RepositoryInfoResponse_BitmapInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_BitmapInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[76]
+	mi := &file_gitaly_repository_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4465,7 +4548,7 @@ type RepositoryInfoResponse_CommitGraphInfo struct {
 
 func (x *RepositoryInfoResponse_CommitGraphInfo) Reset() {
 	*x = RepositoryInfoResponse_CommitGraphInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[77]
+	mi := &file_gitaly_repository_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4477,7 +4560,7 @@ func (x *RepositoryInfoResponse_CommitGraphInfo) String() string {
 func (*RepositoryInfoResponse_CommitGraphInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_CommitGraphInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[77]
+	mi := &file_gitaly_repository_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4540,7 +4623,7 @@ type RepositoryInfoResponse_MultiPackIndexInfo struct {
 
 func (x *RepositoryInfoResponse_MultiPackIndexInfo) Reset() {
 	*x = RepositoryInfoResponse_MultiPackIndexInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[78]
+	mi := &file_gitaly_repository_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4552,7 +4635,7 @@ func (x *RepositoryInfoResponse_MultiPackIndexInfo) String() string {
 func (*RepositoryInfoResponse_MultiPackIndexInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_MultiPackIndexInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[78]
+	mi := &file_gitaly_repository_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4634,7 +4717,7 @@ type RepositoryInfoResponse_ObjectsInfo struct {
 
 func (x *RepositoryInfoResponse_ObjectsInfo) Reset() {
 	*x = RepositoryInfoResponse_ObjectsInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[79]
+	mi := &file_gitaly_repository_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4646,7 +4729,7 @@ func (x *RepositoryInfoResponse_ObjectsInfo) String() string {
 func (*RepositoryInfoResponse_ObjectsInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_ObjectsInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[79]
+	mi := &file_gitaly_repository_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4754,7 +4837,7 @@ type RepositoryInfoResponse_ReferencesInfo struct {
 
 func (x *RepositoryInfoResponse_ReferencesInfo) Reset() {
 	*x = RepositoryInfoResponse_ReferencesInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[80]
+	mi := &file_gitaly_repository_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4766,7 +4849,7 @@ func (x *RepositoryInfoResponse_ReferencesInfo) String() string {
 func (*RepositoryInfoResponse_ReferencesInfo) ProtoMessage() {}
 
 func (x *RepositoryInfoResponse_ReferencesInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[80]
+	mi := &file_gitaly_repository_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4826,7 +4909,7 @@ type GetRawChangesResponse_RawChange struct {
 
 func (x *GetRawChangesResponse_RawChange) Reset() {
 	*x = GetRawChangesResponse_RawChange{}
-	mi := &file_gitaly_repository_proto_msgTypes[81]
+	mi := &file_gitaly_repository_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4838,7 +4921,7 @@ func (x *GetRawChangesResponse_RawChange) String() string {
 func (*GetRawChangesResponse_RawChange) ProtoMessage() {}
 
 func (x *GetRawChangesResponse_RawChange) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[81]
+	mi := &file_gitaly_repository_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4912,7 +4995,7 @@ type BackupRepositoryResponse_SkippedError struct {
 
 func (x *BackupRepositoryResponse_SkippedError) Reset() {
 	*x = BackupRepositoryResponse_SkippedError{}
-	mi := &file_gitaly_repository_proto_msgTypes[82]
+	mi := &file_gitaly_repository_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4924,7 +5007,7 @@ func (x *BackupRepositoryResponse_SkippedError) String() string {
 func (*BackupRepositoryResponse_SkippedError) ProtoMessage() {}
 
 func (x *BackupRepositoryResponse_SkippedError) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[82]
+	mi := &file_gitaly_repository_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4937,7 +5020,7 @@ func (x *BackupRepositoryResponse_SkippedError) ProtoReflect() protoreflect.Mess
 
 // Deprecated: Use BackupRepositoryResponse_SkippedError.ProtoReflect.Descriptor instead.
 func (*BackupRepositoryResponse_SkippedError) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{68, 0}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{70, 0}
 }
 
 // Detail of FailedPrecondition: there is no such backup.
@@ -4949,7 +5032,7 @@ type RestoreRepositoryResponse_SkippedError struct {
 
 func (x *RestoreRepositoryResponse_SkippedError) Reset() {
 	*x = RestoreRepositoryResponse_SkippedError{}
-	mi := &file_gitaly_repository_proto_msgTypes[83]
+	mi := &file_gitaly_repository_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4961,7 +5044,7 @@ func (x *RestoreRepositoryResponse_SkippedError) String() string {
 func (*RestoreRepositoryResponse_SkippedError) ProtoMessage() {}
 
 func (x *RestoreRepositoryResponse_SkippedError) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[83]
+	mi := &file_gitaly_repository_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4974,7 +5057,7 @@ func (x *RestoreRepositoryResponse_SkippedError) ProtoReflect() protoreflect.Mes
 
 // Deprecated: Use RestoreRepositoryResponse_SkippedError.ProtoReflect.Descriptor instead.
 func (*RestoreRepositoryResponse_SkippedError) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{70, 0}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{72, 0}
 }
 
 // One attribute of one file.
@@ -4992,7 +5075,7 @@ type GetFileAttributesResponse_AttributeInfo struct {
 
 func (x *GetFileAttributesResponse_AttributeInfo) Reset() {
 	*x = GetFileAttributesResponse_AttributeInfo{}
-	mi := &file_gitaly_repository_proto_msgTypes[84]
+	mi := &file_gitaly_repository_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5004,7 +5087,7 @@ func (x *GetFileAttributesResponse_AttributeInfo) String() string {
 func (*GetFileAttributesResponse_AttributeInfo) ProtoMessage() {}
 
 func (x *GetFileAttributesResponse_AttributeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_repository_proto_msgTypes[84]
+	mi := &file_gitaly_repository_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5017,7 +5100,7 @@ func (x *GetFileAttributesResponse_AttributeInfo) ProtoReflect() protoreflect.Me
 
 // Deprecated: Use GetFileAttributesResponse_AttributeInfo.ProtoReflect.Descriptor instead.
 func (*GetFileAttributesResponse_AttributeInfo) Descriptor() ([]byte, []int) {
-	return file_gitaly_repository_proto_rawDescGZIP(), []int{72, 0}
+	return file_gitaly_repository_proto_rawDescGZIP(), []int{74, 0}
 }
 
 func (x *GetFileAttributesResponse_AttributeInfo) GetPath() string {
@@ -5318,7 +5401,12 @@ const file_gitaly_repository_proto_rawDesc = "" +
 	"\x0eSTRATEGY_EAGER\x10\x02\x12\x17\n" +
 	"\x13STRATEGY_OFFLOADING\x10\x03\x12\x18\n" +
 	"\x14STRATEGY_REHYDRATION\x10\x04\"\x1c\n" +
-	"\x1aOptimizeRepositoryResponse\"\xc5\x01\n" +
+	"\x1aOptimizeRepositoryResponse\"Z\n" +
+	"\x1ePruneUnreachableObjectsRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\"!\n" +
+	"\x1fPruneUnreachableObjectsResponse\"\xc5\x01\n" +
 	"\x06Remote\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12:\n" +
 	"\x19http_authorization_header\x18\x03 \x01(\tR\x17httpAuthorizationHeader\x12%\n" +
@@ -5437,7 +5525,7 @@ const file_gitaly_repository_proto_rawDesc = "" +
 	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
 	"repository\"(\n" +
 	"\x12FastExportResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\x81\x1b\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data2\xf5\x1b\n" +
 	"\x11RepositoryService\x12]\n" +
 	"\x10RepositoryExists\x12\x1f.gitaly.RepositoryExistsRequest\x1a .gitaly.RepositoryExistsResponse\"\x06\xfa\x97(\x02\b\x02\x12W\n" +
 	"\x0eRepositorySize\x12\x1d.gitaly.RepositorySizeRequest\x1a\x1e.gitaly.RepositorySizeResponse\"\x06\xfa\x97(\x02\b\x02\x12W\n" +
@@ -5473,7 +5561,8 @@ const file_gitaly_repository_proto_rawDesc = "" +
 	"\x16GetObjectDirectorySize\x12%.gitaly.GetObjectDirectorySizeRequest\x1a&.gitaly.GetObjectDirectorySizeResponse\"\x06\xfa\x97(\x02\b\x02\x12]\n" +
 	"\x10RemoveRepository\x12\x1f.gitaly.RemoveRepositoryRequest\x1a .gitaly.RemoveRepositoryResponse\"\x06\xfa\x97(\x02\b\x01\x12f\n" +
 	"\x13ReplicateRepository\x12\".gitaly.ReplicateRepositoryRequest\x1a#.gitaly.ReplicateRepositoryResponse\"\x06\xfa\x97(\x02\b\x01\x12c\n" +
-	"\x12OptimizeRepository\x12!.gitaly.OptimizeRepositoryRequest\x1a\".gitaly.OptimizeRepositoryResponse\"\x06\xfa\x97(\x02\b\x03\x12]\n" +
+	"\x12OptimizeRepository\x12!.gitaly.OptimizeRepositoryRequest\x1a\".gitaly.OptimizeRepositoryResponse\"\x06\xfa\x97(\x02\b\x03\x12r\n" +
+	"\x17PruneUnreachableObjects\x12&.gitaly.PruneUnreachableObjectsRequest\x1a'.gitaly.PruneUnreachableObjectsResponse\"\x06\xfa\x97(\x02\b\x03\x12]\n" +
 	"\x10BackupRepository\x12\x1f.gitaly.BackupRepositoryRequest\x1a .gitaly.BackupRepositoryResponse\"\x06\xfa\x97(\x02\b\x02\x12`\n" +
 	"\x11RestoreRepository\x12 .gitaly.RestoreRepositoryRequest\x1a!.gitaly.RestoreRepositoryResponse\"\x06\xfa\x97(\x02\b\x01\x12`\n" +
 	"\x11GetFileAttributes\x12 .gitaly.GetFileAttributesRequest\x1a!.gitaly.GetFileAttributesResponse\"\x06\xfa\x97(\x02\b\x02\x12M\n" +
@@ -5493,7 +5582,7 @@ func file_gitaly_repository_proto_rawDescGZIP() []byte {
 }
 
 var file_gitaly_repository_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_gitaly_repository_proto_msgTypes = make([]protoimpl.MessageInfo, 85)
+var file_gitaly_repository_proto_msgTypes = make([]protoimpl.MessageInfo, 87)
 var file_gitaly_repository_proto_goTypes = []any{
 	(RepositoryInfoResponse_ReferencesInfo_ReferenceBackend)(0), // 0: gitaly.RepositoryInfoResponse.ReferencesInfo.ReferenceBackend
 	(GetArchiveRequest_Format)(0),                               // 1: gitaly.GetArchiveRequest.Format
@@ -5549,185 +5638,190 @@ var file_gitaly_repository_proto_goTypes = []any{
 	(*RemoveRepositoryResponse)(nil),                            // 51: gitaly.RemoveRepositoryResponse
 	(*OptimizeRepositoryRequest)(nil),                           // 52: gitaly.OptimizeRepositoryRequest
 	(*OptimizeRepositoryResponse)(nil),                          // 53: gitaly.OptimizeRepositoryResponse
-	(*Remote)(nil),                                              // 54: gitaly.Remote
-	(*FetchRemoteRequest)(nil),                                  // 55: gitaly.FetchRemoteRequest
-	(*FetchRemoteResponse)(nil),                                 // 56: gitaly.FetchRemoteResponse
-	(*FetchSourceBranchRequest)(nil),                            // 57: gitaly.FetchSourceBranchRequest
-	(*FetchSourceBranchResponse)(nil),                           // 58: gitaly.FetchSourceBranchResponse
-	(*CreateForkRequest)(nil),                                   // 59: gitaly.CreateForkRequest
-	(*CreateForkResponse)(nil),                                  // 60: gitaly.CreateForkResponse
-	(*CreateRepositoryFromURLRequest)(nil),                      // 61: gitaly.CreateRepositoryFromURLRequest
-	(*CreateRepositoryFromURLResponse)(nil),                     // 62: gitaly.CreateRepositoryFromURLResponse
-	(*FetchBundleRequest)(nil),                                  // 63: gitaly.FetchBundleRequest
-	(*FetchBundleResponse)(nil),                                 // 64: gitaly.FetchBundleResponse
-	(*CreateRepositoryFromBundleRequest)(nil),                   // 65: gitaly.CreateRepositoryFromBundleRequest
-	(*CreateRepositoryFromBundleResponse)(nil),                  // 66: gitaly.CreateRepositoryFromBundleResponse
-	(*CreateRepositoryFromSnapshotRequest)(nil),                 // 67: gitaly.CreateRepositoryFromSnapshotRequest
-	(*CreateRepositoryFromSnapshotResponse)(nil),                // 68: gitaly.CreateRepositoryFromSnapshotResponse
-	(*ReplicateRepositoryRequest)(nil),                          // 69: gitaly.ReplicateRepositoryRequest
-	(*ReplicateRepositoryResponse)(nil),                         // 70: gitaly.ReplicateRepositoryResponse
-	(*BackupRepositoryRequest)(nil),                             // 71: gitaly.BackupRepositoryRequest
-	(*BackupRepositoryResponse)(nil),                            // 72: gitaly.BackupRepositoryResponse
-	(*RestoreRepositoryRequest)(nil),                            // 73: gitaly.RestoreRepositoryRequest
-	(*RestoreRepositoryResponse)(nil),                           // 74: gitaly.RestoreRepositoryResponse
-	(*GetFileAttributesRequest)(nil),                            // 75: gitaly.GetFileAttributesRequest
-	(*GetFileAttributesResponse)(nil),                           // 76: gitaly.GetFileAttributesResponse
-	(*FastExportRequest)(nil),                                   // 77: gitaly.FastExportRequest
-	(*FastExportResponse)(nil),                                  // 78: gitaly.FastExportResponse
-	(*RepositoryInfoResponse_AlternatesInfo)(nil),               // 79: gitaly.RepositoryInfoResponse.AlternatesInfo
-	(*RepositoryInfoResponse_BitmapInfo)(nil),                   // 80: gitaly.RepositoryInfoResponse.BitmapInfo
-	(*RepositoryInfoResponse_CommitGraphInfo)(nil),              // 81: gitaly.RepositoryInfoResponse.CommitGraphInfo
-	(*RepositoryInfoResponse_MultiPackIndexInfo)(nil),           // 82: gitaly.RepositoryInfoResponse.MultiPackIndexInfo
-	(*RepositoryInfoResponse_ObjectsInfo)(nil),                  // 83: gitaly.RepositoryInfoResponse.ObjectsInfo
-	(*RepositoryInfoResponse_ReferencesInfo)(nil),               // 84: gitaly.RepositoryInfoResponse.ReferencesInfo
-	(*GetRawChangesResponse_RawChange)(nil),                     // 85: gitaly.GetRawChangesResponse.RawChange
-	(*BackupRepositoryResponse_SkippedError)(nil),               // 86: gitaly.BackupRepositoryResponse.SkippedError
-	(*RestoreRepositoryResponse_SkippedError)(nil),              // 87: gitaly.RestoreRepositoryResponse.SkippedError
-	(*GetFileAttributesResponse_AttributeInfo)(nil),             // 88: gitaly.GetFileAttributesResponse.AttributeInfo
-	(*Repository)(nil),                                          // 89: gitaly.Repository
-	(*timestamppb.Timestamp)(nil),                               // 90: google.protobuf.Timestamp
-	(ObjectFormat)(0),                                           // 91: gitaly.ObjectFormat
+	(*PruneUnreachableObjectsRequest)(nil),                      // 54: gitaly.PruneUnreachableObjectsRequest
+	(*PruneUnreachableObjectsResponse)(nil),                     // 55: gitaly.PruneUnreachableObjectsResponse
+	(*Remote)(nil),                                              // 56: gitaly.Remote
+	(*FetchRemoteRequest)(nil),                                  // 57: gitaly.FetchRemoteRequest
+	(*FetchRemoteResponse)(nil),                                 // 58: gitaly.FetchRemoteResponse
+	(*FetchSourceBranchRequest)(nil),                            // 59: gitaly.FetchSourceBranchRequest
+	(*FetchSourceBranchResponse)(nil),                           // 60: gitaly.FetchSourceBranchResponse
+	(*CreateForkRequest)(nil),                                   // 61: gitaly.CreateForkRequest
+	(*CreateForkResponse)(nil),                                  // 62: gitaly.CreateForkResponse
+	(*CreateRepositoryFromURLRequest)(nil),                      // 63: gitaly.CreateRepositoryFromURLRequest
+	(*CreateRepositoryFromURLResponse)(nil),                     // 64: gitaly.CreateRepositoryFromURLResponse
+	(*FetchBundleRequest)(nil),                                  // 65: gitaly.FetchBundleRequest
+	(*FetchBundleResponse)(nil),                                 // 66: gitaly.FetchBundleResponse
+	(*CreateRepositoryFromBundleRequest)(nil),                   // 67: gitaly.CreateRepositoryFromBundleRequest
+	(*CreateRepositoryFromBundleResponse)(nil),                  // 68: gitaly.CreateRepositoryFromBundleResponse
+	(*CreateRepositoryFromSnapshotRequest)(nil),                 // 69: gitaly.CreateRepositoryFromSnapshotRequest
+	(*CreateRepositoryFromSnapshotResponse)(nil),                // 70: gitaly.CreateRepositoryFromSnapshotResponse
+	(*ReplicateRepositoryRequest)(nil),                          // 71: gitaly.ReplicateRepositoryRequest
+	(*ReplicateRepositoryResponse)(nil),                         // 72: gitaly.ReplicateRepositoryResponse
+	(*BackupRepositoryRequest)(nil),                             // 73: gitaly.BackupRepositoryRequest
+	(*BackupRepositoryResponse)(nil),                            // 74: gitaly.BackupRepositoryResponse
+	(*RestoreRepositoryRequest)(nil),                            // 75: gitaly.RestoreRepositoryRequest
+	(*RestoreRepositoryResponse)(nil),                           // 76: gitaly.RestoreRepositoryResponse
+	(*GetFileAttributesRequest)(nil),                            // 77: gitaly.GetFileAttributesRequest
+	(*GetFileAttributesResponse)(nil),                           // 78: gitaly.GetFileAttributesResponse
+	(*FastExportRequest)(nil),                                   // 79: gitaly.FastExportRequest
+	(*FastExportResponse)(nil),                                  // 80: gitaly.FastExportResponse
+	(*RepositoryInfoResponse_AlternatesInfo)(nil),               // 81: gitaly.RepositoryInfoResponse.AlternatesInfo
+	(*RepositoryInfoResponse_BitmapInfo)(nil),                   // 82: gitaly.RepositoryInfoResponse.BitmapInfo
+	(*RepositoryInfoResponse_CommitGraphInfo)(nil),              // 83: gitaly.RepositoryInfoResponse.CommitGraphInfo
+	(*RepositoryInfoResponse_MultiPackIndexInfo)(nil),           // 84: gitaly.RepositoryInfoResponse.MultiPackIndexInfo
+	(*RepositoryInfoResponse_ObjectsInfo)(nil),                  // 85: gitaly.RepositoryInfoResponse.ObjectsInfo
+	(*RepositoryInfoResponse_ReferencesInfo)(nil),               // 86: gitaly.RepositoryInfoResponse.ReferencesInfo
+	(*GetRawChangesResponse_RawChange)(nil),                     // 87: gitaly.GetRawChangesResponse.RawChange
+	(*BackupRepositoryResponse_SkippedError)(nil),               // 88: gitaly.BackupRepositoryResponse.SkippedError
+	(*RestoreRepositoryResponse_SkippedError)(nil),              // 89: gitaly.RestoreRepositoryResponse.SkippedError
+	(*GetFileAttributesResponse_AttributeInfo)(nil),             // 90: gitaly.GetFileAttributesResponse.AttributeInfo
+	(*Repository)(nil),                                          // 91: gitaly.Repository
+	(*timestamppb.Timestamp)(nil),                               // 92: google.protobuf.Timestamp
+	(ObjectFormat)(0),                                           // 93: gitaly.ObjectFormat
 }
 var file_gitaly_repository_proto_depIdxs = []int32{
-	89, // 0: gitaly.RepositoryExistsRequest.repository:type_name -> gitaly.Repository
-	89, // 1: gitaly.RepositorySizeRequest.repository:type_name -> gitaly.Repository
-	89, // 2: gitaly.ObjectsSizeRequest.repository:type_name -> gitaly.Repository
-	89, // 3: gitaly.RepositoryInfoRequest.repository:type_name -> gitaly.Repository
-	84, // 4: gitaly.RepositoryInfoResponse.references:type_name -> gitaly.RepositoryInfoResponse.ReferencesInfo
-	83, // 5: gitaly.RepositoryInfoResponse.objects:type_name -> gitaly.RepositoryInfoResponse.ObjectsInfo
-	81, // 6: gitaly.RepositoryInfoResponse.commit_graph:type_name -> gitaly.RepositoryInfoResponse.CommitGraphInfo
-	80, // 7: gitaly.RepositoryInfoResponse.bitmap:type_name -> gitaly.RepositoryInfoResponse.BitmapInfo
-	82, // 8: gitaly.RepositoryInfoResponse.multi_pack_index:type_name -> gitaly.RepositoryInfoResponse.MultiPackIndexInfo
-	80, // 9: gitaly.RepositoryInfoResponse.multi_pack_index_bitmap:type_name -> gitaly.RepositoryInfoResponse.BitmapInfo
-	79, // 10: gitaly.RepositoryInfoResponse.alternates:type_name -> gitaly.RepositoryInfoResponse.AlternatesInfo
-	90, // 11: gitaly.RepositoryInfoResponse.last_full_repack:type_name -> google.protobuf.Timestamp
-	89, // 12: gitaly.ObjectFormatRequest.repository:type_name -> gitaly.Repository
-	91, // 13: gitaly.ObjectFormatResponse.format:type_name -> gitaly.ObjectFormat
-	89, // 14: gitaly.CreateRepositoryRequest.repository:type_name -> gitaly.Repository
-	91, // 15: gitaly.CreateRepositoryRequest.object_format:type_name -> gitaly.ObjectFormat
-	89, // 16: gitaly.GetArchiveRequest.repository:type_name -> gitaly.Repository
+	91, // 0: gitaly.RepositoryExistsRequest.repository:type_name -> gitaly.Repository
+	91, // 1: gitaly.RepositorySizeRequest.repository:type_name -> gitaly.Repository
+	91, // 2: gitaly.ObjectsSizeRequest.repository:type_name -> gitaly.Repository
+	91, // 3: gitaly.RepositoryInfoRequest.repository:type_name -> gitaly.Repository
+	86, // 4: gitaly.RepositoryInfoResponse.references:type_name -> gitaly.RepositoryInfoResponse.ReferencesInfo
+	85, // 5: gitaly.RepositoryInfoResponse.objects:type_name -> gitaly.RepositoryInfoResponse.ObjectsInfo
+	83, // 6: gitaly.RepositoryInfoResponse.commit_graph:type_name -> gitaly.RepositoryInfoResponse.CommitGraphInfo
+	82, // 7: gitaly.RepositoryInfoResponse.bitmap:type_name -> gitaly.RepositoryInfoResponse.BitmapInfo
+	84, // 8: gitaly.RepositoryInfoResponse.multi_pack_index:type_name -> gitaly.RepositoryInfoResponse.MultiPackIndexInfo
+	82, // 9: gitaly.RepositoryInfoResponse.multi_pack_index_bitmap:type_name -> gitaly.RepositoryInfoResponse.BitmapInfo
+	81, // 10: gitaly.RepositoryInfoResponse.alternates:type_name -> gitaly.RepositoryInfoResponse.AlternatesInfo
+	92, // 11: gitaly.RepositoryInfoResponse.last_full_repack:type_name -> google.protobuf.Timestamp
+	91, // 12: gitaly.ObjectFormatRequest.repository:type_name -> gitaly.Repository
+	93, // 13: gitaly.ObjectFormatResponse.format:type_name -> gitaly.ObjectFormat
+	91, // 14: gitaly.CreateRepositoryRequest.repository:type_name -> gitaly.Repository
+	93, // 15: gitaly.CreateRepositoryRequest.object_format:type_name -> gitaly.ObjectFormat
+	91, // 16: gitaly.GetArchiveRequest.repository:type_name -> gitaly.Repository
 	1,  // 17: gitaly.GetArchiveRequest.format:type_name -> gitaly.GetArchiveRequest.Format
-	89, // 18: gitaly.HasLocalBranchesRequest.repository:type_name -> gitaly.Repository
-	89, // 19: gitaly.FsckRequest.repository:type_name -> gitaly.Repository
-	89, // 20: gitaly.WriteRefRequest.repository:type_name -> gitaly.Repository
-	89, // 21: gitaly.FindMergeBaseRequest.repository:type_name -> gitaly.Repository
-	89, // 22: gitaly.CreateBundleRequest.repository:type_name -> gitaly.Repository
-	89, // 23: gitaly.CreateBundleFromRefListRequest.repository:type_name -> gitaly.Repository
-	89, // 24: gitaly.GetConfigRequest.repository:type_name -> gitaly.Repository
-	89, // 25: gitaly.FindLicenseRequest.repository:type_name -> gitaly.Repository
-	89, // 26: gitaly.CalculateChecksumRequest.repository:type_name -> gitaly.Repository
-	89, // 27: gitaly.GetSnapshotRequest.repository:type_name -> gitaly.Repository
-	89, // 28: gitaly.GetRawChangesRequest.repository:type_name -> gitaly.Repository
-	85, // 29: gitaly.GetRawChangesResponse.raw_changes:type_name -> gitaly.GetRawChangesResponse.RawChange
-	89, // 30: gitaly.SearchFilesByContentRequest.repository:type_name -> gitaly.Repository
-	89, // 31: gitaly.SearchFilesByNameRequest.repository:type_name -> gitaly.Repository
-	89, // 32: gitaly.SetCustomHooksRequest.repository:type_name -> gitaly.Repository
-	89, // 33: gitaly.GetCustomHooksRequest.repository:type_name -> gitaly.Repository
-	89, // 34: gitaly.GetObjectDirectorySizeRequest.repository:type_name -> gitaly.Repository
-	89, // 35: gitaly.RemoveRepositoryRequest.repository:type_name -> gitaly.Repository
-	89, // 36: gitaly.OptimizeRepositoryRequest.repository:type_name -> gitaly.Repository
+	91, // 18: gitaly.HasLocalBranchesRequest.repository:type_name -> gitaly.Repository
+	91, // 19: gitaly.FsckRequest.repository:type_name -> gitaly.Repository
+	91, // 20: gitaly.WriteRefRequest.repository:type_name -> gitaly.Repository
+	91, // 21: gitaly.FindMergeBaseRequest.repository:type_name -> gitaly.Repository
+	91, // 22: gitaly.CreateBundleRequest.repository:type_name -> gitaly.Repository
+	91, // 23: gitaly.CreateBundleFromRefListRequest.repository:type_name -> gitaly.Repository
+	91, // 24: gitaly.GetConfigRequest.repository:type_name -> gitaly.Repository
+	91, // 25: gitaly.FindLicenseRequest.repository:type_name -> gitaly.Repository
+	91, // 26: gitaly.CalculateChecksumRequest.repository:type_name -> gitaly.Repository
+	91, // 27: gitaly.GetSnapshotRequest.repository:type_name -> gitaly.Repository
+	91, // 28: gitaly.GetRawChangesRequest.repository:type_name -> gitaly.Repository
+	87, // 29: gitaly.GetRawChangesResponse.raw_changes:type_name -> gitaly.GetRawChangesResponse.RawChange
+	91, // 30: gitaly.SearchFilesByContentRequest.repository:type_name -> gitaly.Repository
+	91, // 31: gitaly.SearchFilesByNameRequest.repository:type_name -> gitaly.Repository
+	91, // 32: gitaly.SetCustomHooksRequest.repository:type_name -> gitaly.Repository
+	91, // 33: gitaly.GetCustomHooksRequest.repository:type_name -> gitaly.Repository
+	91, // 34: gitaly.GetObjectDirectorySizeRequest.repository:type_name -> gitaly.Repository
+	91, // 35: gitaly.RemoveRepositoryRequest.repository:type_name -> gitaly.Repository
+	91, // 36: gitaly.OptimizeRepositoryRequest.repository:type_name -> gitaly.Repository
 	3,  // 37: gitaly.OptimizeRepositoryRequest.strategy:type_name -> gitaly.OptimizeRepositoryRequest.Strategy
-	89, // 38: gitaly.FetchRemoteRequest.repository:type_name -> gitaly.Repository
-	54, // 39: gitaly.FetchRemoteRequest.remote_params:type_name -> gitaly.Remote
-	89, // 40: gitaly.FetchSourceBranchRequest.repository:type_name -> gitaly.Repository
-	89, // 41: gitaly.FetchSourceBranchRequest.source_repository:type_name -> gitaly.Repository
-	89, // 42: gitaly.CreateForkRequest.repository:type_name -> gitaly.Repository
-	89, // 43: gitaly.CreateForkRequest.source_repository:type_name -> gitaly.Repository
-	89, // 44: gitaly.CreateRepositoryFromURLRequest.repository:type_name -> gitaly.Repository
-	89, // 45: gitaly.FetchBundleRequest.repository:type_name -> gitaly.Repository
-	89, // 46: gitaly.CreateRepositoryFromBundleRequest.repository:type_name -> gitaly.Repository
-	89, // 47: gitaly.CreateRepositoryFromSnapshotRequest.repository:type_name -> gitaly.Repository
-	89, // 48: gitaly.ReplicateRepositoryRequest.repository:type_name -> gitaly.Repository
-	89, // 49: gitaly.ReplicateRepositoryRequest.source:type_name -> gitaly.Repository
-	89, // 50: gitaly.BackupRepositoryRequest.repository:type_name -> gitaly.Repository
-	89, // 51: gitaly.BackupRepositoryRequest.vanity_repository:type_name -> gitaly.Repository
-	89, // 52: gitaly.RestoreRepositoryRequest.repository:type_name -> gitaly.Repository
-	89, // 53: gitaly.RestoreRepositoryRequest.vanity_repository:type_name -> gitaly.Repository
-	89, // 54: gitaly.GetFileAttributesRequest.repository:type_name -> gitaly.Repository
-	88, // 55: gitaly.GetFileAttributesResponse.attribute_infos:type_name -> gitaly.GetFileAttributesResponse.AttributeInfo
-	89, // 56: gitaly.FastExportRequest.repository:type_name -> gitaly.Repository
-	90, // 57: gitaly.RepositoryInfoResponse.AlternatesInfo.last_modified:type_name -> google.protobuf.Timestamp
-	0,  // 58: gitaly.RepositoryInfoResponse.ReferencesInfo.reference_backend:type_name -> gitaly.RepositoryInfoResponse.ReferencesInfo.ReferenceBackend
-	2,  // 59: gitaly.GetRawChangesResponse.RawChange.operation:type_name -> gitaly.GetRawChangesResponse.RawChange.Operation
-	4,  // 60: gitaly.RepositoryService.RepositoryExists:input_type -> gitaly.RepositoryExistsRequest
-	6,  // 61: gitaly.RepositoryService.RepositorySize:input_type -> gitaly.RepositorySizeRequest
-	10, // 62: gitaly.RepositoryService.RepositoryInfo:input_type -> gitaly.RepositoryInfoRequest
-	8,  // 63: gitaly.RepositoryService.ObjectsSize:input_type -> gitaly.ObjectsSizeRequest
-	12, // 64: gitaly.RepositoryService.ObjectFormat:input_type -> gitaly.ObjectFormatRequest
-	55, // 65: gitaly.RepositoryService.FetchRemote:input_type -> gitaly.FetchRemoteRequest
-	14, // 66: gitaly.RepositoryService.CreateRepository:input_type -> gitaly.CreateRepositoryRequest
-	16, // 67: gitaly.RepositoryService.GetArchive:input_type -> gitaly.GetArchiveRequest
-	18, // 68: gitaly.RepositoryService.HasLocalBranches:input_type -> gitaly.HasLocalBranchesRequest
-	57, // 69: gitaly.RepositoryService.FetchSourceBranch:input_type -> gitaly.FetchSourceBranchRequest
-	20, // 70: gitaly.RepositoryService.Fsck:input_type -> gitaly.FsckRequest
-	22, // 71: gitaly.RepositoryService.WriteRef:input_type -> gitaly.WriteRefRequest
-	24, // 72: gitaly.RepositoryService.FindMergeBase:input_type -> gitaly.FindMergeBaseRequest
-	59, // 73: gitaly.RepositoryService.CreateFork:input_type -> gitaly.CreateForkRequest
-	61, // 74: gitaly.RepositoryService.CreateRepositoryFromURL:input_type -> gitaly.CreateRepositoryFromURLRequest
-	63, // 75: gitaly.RepositoryService.FetchBundle:input_type -> gitaly.FetchBundleRequest
-	65, // 76: gitaly.RepositoryService.CreateRepositoryFromBundle:input_type -> gitaly.CreateRepositoryFromBundleRequest
-	67, // 77: gitaly.RepositoryService.CreateRepositoryFromSnapshot:input_type -> gitaly.CreateRepositoryFromSnapshotRequest
-	26, // 78: gitaly.RepositoryService.CreateBundle:input_type -> gitaly.CreateBundleRequest
-	28, // 79: gitaly.RepositoryService.CreateBundleFromRefList:input_type -> gitaly.CreateBundleFromRefListRequest
-	30, // 80: gitaly.RepositoryService.GetConfig:input_type -> gitaly.GetConfigRequest
-	32, // 81: gitaly.RepositoryService.FindLicense:input_type -> gitaly.FindLicenseRequest
-	34, // 82: gitaly.RepositoryService.CalculateChecksum:input_type -> gitaly.CalculateChecksumRequest
-	36, // 83: gitaly.RepositoryService.GetSnapshot:input_type -> gitaly.GetSnapshotRequest
-	38, // 84: gitaly.RepositoryService.GetRawChanges:input_type -> gitaly.GetRawChangesRequest
-	40, // 85: gitaly.RepositoryService.SearchFilesByContent:input_type -> gitaly.SearchFilesByContentRequest
-	42, // 86: gitaly.RepositoryService.SearchFilesByName:input_type -> gitaly.SearchFilesByNameRequest
-	44, // 87: gitaly.RepositoryService.SetCustomHooks:input_type -> gitaly.SetCustomHooksRequest
-	46, // 88: gitaly.RepositoryService.GetCustomHooks:input_type -> gitaly.GetCustomHooksRequest
-	48, // 89: gitaly.RepositoryService.GetObjectDirectorySize:input_type -> gitaly.GetObjectDirectorySizeRequest
-	50, // 90: gitaly.RepositoryService.RemoveRepository:input_type -> gitaly.RemoveRepositoryRequest
-	69, // 91: gitaly.RepositoryService.ReplicateRepository:input_type -> gitaly.ReplicateRepositoryRequest
-	52, // 92: gitaly.RepositoryService.OptimizeRepository:input_type -> gitaly.OptimizeRepositoryRequest
-	71, // 93: gitaly.RepositoryService.BackupRepository:input_type -> gitaly.BackupRepositoryRequest
-	73, // 94: gitaly.RepositoryService.RestoreRepository:input_type -> gitaly.RestoreRepositoryRequest
-	75, // 95: gitaly.RepositoryService.GetFileAttributes:input_type -> gitaly.GetFileAttributesRequest
-	77, // 96: gitaly.RepositoryService.FastExport:input_type -> gitaly.FastExportRequest
-	5,  // 97: gitaly.RepositoryService.RepositoryExists:output_type -> gitaly.RepositoryExistsResponse
-	7,  // 98: gitaly.RepositoryService.RepositorySize:output_type -> gitaly.RepositorySizeResponse
-	11, // 99: gitaly.RepositoryService.RepositoryInfo:output_type -> gitaly.RepositoryInfoResponse
-	9,  // 100: gitaly.RepositoryService.ObjectsSize:output_type -> gitaly.ObjectsSizeResponse
-	13, // 101: gitaly.RepositoryService.ObjectFormat:output_type -> gitaly.ObjectFormatResponse
-	56, // 102: gitaly.RepositoryService.FetchRemote:output_type -> gitaly.FetchRemoteResponse
-	15, // 103: gitaly.RepositoryService.CreateRepository:output_type -> gitaly.CreateRepositoryResponse
-	17, // 104: gitaly.RepositoryService.GetArchive:output_type -> gitaly.GetArchiveResponse
-	19, // 105: gitaly.RepositoryService.HasLocalBranches:output_type -> gitaly.HasLocalBranchesResponse
-	58, // 106: gitaly.RepositoryService.FetchSourceBranch:output_type -> gitaly.FetchSourceBranchResponse
-	21, // 107: gitaly.RepositoryService.Fsck:output_type -> gitaly.FsckResponse
-	23, // 108: gitaly.RepositoryService.WriteRef:output_type -> gitaly.WriteRefResponse
-	25, // 109: gitaly.RepositoryService.FindMergeBase:output_type -> gitaly.FindMergeBaseResponse
-	60, // 110: gitaly.RepositoryService.CreateFork:output_type -> gitaly.CreateForkResponse
-	62, // 111: gitaly.RepositoryService.CreateRepositoryFromURL:output_type -> gitaly.CreateRepositoryFromURLResponse
-	64, // 112: gitaly.RepositoryService.FetchBundle:output_type -> gitaly.FetchBundleResponse
-	66, // 113: gitaly.RepositoryService.CreateRepositoryFromBundle:output_type -> gitaly.CreateRepositoryFromBundleResponse
-	68, // 114: gitaly.RepositoryService.CreateRepositoryFromSnapshot:output_type -> gitaly.CreateRepositoryFromSnapshotResponse
-	27, // 115: gitaly.RepositoryService.CreateBundle:output_type -> gitaly.CreateBundleResponse
-	29, // 116: gitaly.RepositoryService.CreateBundleFromRefList:output_type -> gitaly.CreateBundleFromRefListResponse
-	31, // 117: gitaly.RepositoryService.GetConfig:output_type -> gitaly.GetConfigResponse
-	33, // 118: gitaly.RepositoryService.FindLicense:output_type -> gitaly.FindLicenseResponse
-	35, // 119: gitaly.RepositoryService.CalculateChecksum:output_type -> gitaly.CalculateChecksumResponse
-	37, // 120: gitaly.RepositoryService.GetSnapshot:output_type -> gitaly.GetSnapshotResponse
-	39, // 121: gitaly.RepositoryService.GetRawChanges:output_type -> gitaly.GetRawChangesResponse
-	41, // 122: gitaly.RepositoryService.SearchFilesByContent:output_type -> gitaly.SearchFilesByContentResponse
-	43, // 123: gitaly.RepositoryService.SearchFilesByName:output_type -> gitaly.SearchFilesByNameResponse
-	45, // 124: gitaly.RepositoryService.SetCustomHooks:output_type -> gitaly.SetCustomHooksResponse
-	47, // 125: gitaly.RepositoryService.GetCustomHooks:output_type -> gitaly.GetCustomHooksResponse
-	49, // 126: gitaly.RepositoryService.GetObjectDirectorySize:output_type -> gitaly.GetObjectDirectorySizeResponse
-	51, // 127: gitaly.RepositoryService.RemoveRepository:output_type -> gitaly.RemoveRepositoryResponse
-	70, // 128: gitaly.RepositoryService.ReplicateRepository:output_type -> gitaly.ReplicateRepositoryResponse
-	53, // 129: gitaly.RepositoryService.OptimizeRepository:output_type -> gitaly.OptimizeRepositoryResponse
-	72, // 130: gitaly.RepositoryService.BackupRepository:output_type -> gitaly.BackupRepositoryResponse
-	74, // 131: gitaly.RepositoryService.RestoreRepository:output_type -> gitaly.RestoreRepositoryResponse
-	76, // 132: gitaly.RepositoryService.GetFileAttributes:output_type -> gitaly.GetFileAttributesResponse
-	78, // 133: gitaly.RepositoryService.FastExport:output_type -> gitaly.FastExportResponse
-	97, // [97:134] is the sub-list for method output_type
-	60, // [60:97] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	91, // 38: gitaly.PruneUnreachableObjectsRequest.repository:type_name -> gitaly.Repository
+	91, // 39: gitaly.FetchRemoteRequest.repository:type_name -> gitaly.Repository
+	56, // 40: gitaly.FetchRemoteRequest.remote_params:type_name -> gitaly.Remote
+	91, // 41: gitaly.FetchSourceBranchRequest.repository:type_name -> gitaly.Repository
+	91, // 42: gitaly.FetchSourceBranchRequest.source_repository:type_name -> gitaly.Repository
+	91, // 43: gitaly.CreateForkRequest.repository:type_name -> gitaly.Repository
+	91, // 44: gitaly.CreateForkRequest.source_repository:type_name -> gitaly.Repository
+	91, // 45: gitaly.CreateRepositoryFromURLRequest.repository:type_name -> gitaly.Repository
+	91, // 46: gitaly.FetchBundleRequest.repository:type_name -> gitaly.Repository
+	91, // 47: gitaly.CreateRepositoryFromBundleRequest.repository:type_name -> gitaly.Repository
+	91, // 48: gitaly.CreateRepositoryFromSnapshotRequest.repository:type_name -> gitaly.Repository
+	91, // 49: gitaly.ReplicateRepositoryRequest.repository:type_name -> gitaly.Repository
+	91, // 50: gitaly.ReplicateRepositoryRequest.source:type_name -> gitaly.Repository
+	91, // 51: gitaly.BackupRepositoryRequest.repository:type_name -> gitaly.Repository
+	91, // 52: gitaly.BackupRepositoryRequest.vanity_repository:type_name -> gitaly.Repository
+	91, // 53: gitaly.RestoreRepositoryRequest.repository:type_name -> gitaly.Repository
+	91, // 54: gitaly.RestoreRepositoryRequest.vanity_repository:type_name -> gitaly.Repository
+	91, // 55: gitaly.GetFileAttributesRequest.repository:type_name -> gitaly.Repository
+	90, // 56: gitaly.GetFileAttributesResponse.attribute_infos:type_name -> gitaly.GetFileAttributesResponse.AttributeInfo
+	91, // 57: gitaly.FastExportRequest.repository:type_name -> gitaly.Repository
+	92, // 58: gitaly.RepositoryInfoResponse.AlternatesInfo.last_modified:type_name -> google.protobuf.Timestamp
+	0,  // 59: gitaly.RepositoryInfoResponse.ReferencesInfo.reference_backend:type_name -> gitaly.RepositoryInfoResponse.ReferencesInfo.ReferenceBackend
+	2,  // 60: gitaly.GetRawChangesResponse.RawChange.operation:type_name -> gitaly.GetRawChangesResponse.RawChange.Operation
+	4,  // 61: gitaly.RepositoryService.RepositoryExists:input_type -> gitaly.RepositoryExistsRequest
+	6,  // 62: gitaly.RepositoryService.RepositorySize:input_type -> gitaly.RepositorySizeRequest
+	10, // 63: gitaly.RepositoryService.RepositoryInfo:input_type -> gitaly.RepositoryInfoRequest
+	8,  // 64: gitaly.RepositoryService.ObjectsSize:input_type -> gitaly.ObjectsSizeRequest
+	12, // 65: gitaly.RepositoryService.ObjectFormat:input_type -> gitaly.ObjectFormatRequest
+	57, // 66: gitaly.RepositoryService.FetchRemote:input_type -> gitaly.FetchRemoteRequest
+	14, // 67: gitaly.RepositoryService.CreateRepository:input_type -> gitaly.CreateRepositoryRequest
+	16, // 68: gitaly.RepositoryService.GetArchive:input_type -> gitaly.GetArchiveRequest
+	18, // 69: gitaly.RepositoryService.HasLocalBranches:input_type -> gitaly.HasLocalBranchesRequest
+	59, // 70: gitaly.RepositoryService.FetchSourceBranch:input_type -> gitaly.FetchSourceBranchRequest
+	20, // 71: gitaly.RepositoryService.Fsck:input_type -> gitaly.FsckRequest
+	22, // 72: gitaly.RepositoryService.WriteRef:input_type -> gitaly.WriteRefRequest
+	24, // 73: gitaly.RepositoryService.FindMergeBase:input_type -> gitaly.FindMergeBaseRequest
+	61, // 74: gitaly.RepositoryService.CreateFork:input_type -> gitaly.CreateForkRequest
+	63, // 75: gitaly.RepositoryService.CreateRepositoryFromURL:input_type -> gitaly.CreateRepositoryFromURLRequest
+	65, // 76: gitaly.RepositoryService.FetchBundle:input_type -> gitaly.FetchBundleRequest
+	67, // 77: gitaly.RepositoryService.CreateRepositoryFromBundle:input_type -> gitaly.CreateRepositoryFromBundleRequest
+	69, // 78: gitaly.RepositoryService.CreateRepositoryFromSnapshot:input_type -> gitaly.CreateRepositoryFromSnapshotRequest
+	26, // 79: gitaly.RepositoryService.CreateBundle:input_type -> gitaly.CreateBundleRequest
+	28, // 80: gitaly.RepositoryService.CreateBundleFromRefList:input_type -> gitaly.CreateBundleFromRefListRequest
+	30, // 81: gitaly.RepositoryService.GetConfig:input_type -> gitaly.GetConfigRequest
+	32, // 82: gitaly.RepositoryService.FindLicense:input_type -> gitaly.FindLicenseRequest
+	34, // 83: gitaly.RepositoryService.CalculateChecksum:input_type -> gitaly.CalculateChecksumRequest
+	36, // 84: gitaly.RepositoryService.GetSnapshot:input_type -> gitaly.GetSnapshotRequest
+	38, // 85: gitaly.RepositoryService.GetRawChanges:input_type -> gitaly.GetRawChangesRequest
+	40, // 86: gitaly.RepositoryService.SearchFilesByContent:input_type -> gitaly.SearchFilesByContentRequest
+	42, // 87: gitaly.RepositoryService.SearchFilesByName:input_type -> gitaly.SearchFilesByNameRequest
+	44, // 88: gitaly.RepositoryService.SetCustomHooks:input_type -> gitaly.SetCustomHooksRequest
+	46, // 89: gitaly.RepositoryService.GetCustomHooks:input_type -> gitaly.GetCustomHooksRequest
+	48, // 90: gitaly.RepositoryService.GetObjectDirectorySize:input_type -> gitaly.GetObjectDirectorySizeRequest
+	50, // 91: gitaly.RepositoryService.RemoveRepository:input_type -> gitaly.RemoveRepositoryRequest
+	71, // 92: gitaly.RepositoryService.ReplicateRepository:input_type -> gitaly.ReplicateRepositoryRequest
+	52, // 93: gitaly.RepositoryService.OptimizeRepository:input_type -> gitaly.OptimizeRepositoryRequest
+	54, // 94: gitaly.RepositoryService.PruneUnreachableObjects:input_type -> gitaly.PruneUnreachableObjectsRequest
+	73, // 95: gitaly.RepositoryService.BackupRepository:input_type -> gitaly.BackupRepositoryRequest
+	75, // 96: gitaly.RepositoryService.RestoreRepository:input_type -> gitaly.RestoreRepositoryRequest
+	77, // 97: gitaly.RepositoryService.GetFileAttributes:input_type -> gitaly.GetFileAttributesRequest
+	79, // 98: gitaly.RepositoryService.FastExport:input_type -> gitaly.FastExportRequest
+	5,  // 99: gitaly.RepositoryService.RepositoryExists:output_type -> gitaly.RepositoryExistsResponse
+	7,  // 100: gitaly.RepositoryService.RepositorySize:output_type -> gitaly.RepositorySizeResponse
+	11, // 101: gitaly.RepositoryService.RepositoryInfo:output_type -> gitaly.RepositoryInfoResponse
+	9,  // 102: gitaly.RepositoryService.ObjectsSize:output_type -> gitaly.ObjectsSizeResponse
+	13, // 103: gitaly.RepositoryService.ObjectFormat:output_type -> gitaly.ObjectFormatResponse
+	58, // 104: gitaly.RepositoryService.FetchRemote:output_type -> gitaly.FetchRemoteResponse
+	15, // 105: gitaly.RepositoryService.CreateRepository:output_type -> gitaly.CreateRepositoryResponse
+	17, // 106: gitaly.RepositoryService.GetArchive:output_type -> gitaly.GetArchiveResponse
+	19, // 107: gitaly.RepositoryService.HasLocalBranches:output_type -> gitaly.HasLocalBranchesResponse
+	60, // 108: gitaly.RepositoryService.FetchSourceBranch:output_type -> gitaly.FetchSourceBranchResponse
+	21, // 109: gitaly.RepositoryService.Fsck:output_type -> gitaly.FsckResponse
+	23, // 110: gitaly.RepositoryService.WriteRef:output_type -> gitaly.WriteRefResponse
+	25, // 111: gitaly.RepositoryService.FindMergeBase:output_type -> gitaly.FindMergeBaseResponse
+	62, // 112: gitaly.RepositoryService.CreateFork:output_type -> gitaly.CreateForkResponse
+	64, // 113: gitaly.RepositoryService.CreateRepositoryFromURL:output_type -> gitaly.CreateRepositoryFromURLResponse
+	66, // 114: gitaly.RepositoryService.FetchBundle:output_type -> gitaly.FetchBundleResponse
+	68, // 115: gitaly.RepositoryService.CreateRepositoryFromBundle:output_type -> gitaly.CreateRepositoryFromBundleResponse
+	70, // 116: gitaly.RepositoryService.CreateRepositoryFromSnapshot:output_type -> gitaly.CreateRepositoryFromSnapshotResponse
+	27, // 117: gitaly.RepositoryService.CreateBundle:output_type -> gitaly.CreateBundleResponse
+	29, // 118: gitaly.RepositoryService.CreateBundleFromRefList:output_type -> gitaly.CreateBundleFromRefListResponse
+	31, // 119: gitaly.RepositoryService.GetConfig:output_type -> gitaly.GetConfigResponse
+	33, // 120: gitaly.RepositoryService.FindLicense:output_type -> gitaly.FindLicenseResponse
+	35, // 121: gitaly.RepositoryService.CalculateChecksum:output_type -> gitaly.CalculateChecksumResponse
+	37, // 122: gitaly.RepositoryService.GetSnapshot:output_type -> gitaly.GetSnapshotResponse
+	39, // 123: gitaly.RepositoryService.GetRawChanges:output_type -> gitaly.GetRawChangesResponse
+	41, // 124: gitaly.RepositoryService.SearchFilesByContent:output_type -> gitaly.SearchFilesByContentResponse
+	43, // 125: gitaly.RepositoryService.SearchFilesByName:output_type -> gitaly.SearchFilesByNameResponse
+	45, // 126: gitaly.RepositoryService.SetCustomHooks:output_type -> gitaly.SetCustomHooksResponse
+	47, // 127: gitaly.RepositoryService.GetCustomHooks:output_type -> gitaly.GetCustomHooksResponse
+	49, // 128: gitaly.RepositoryService.GetObjectDirectorySize:output_type -> gitaly.GetObjectDirectorySizeResponse
+	51, // 129: gitaly.RepositoryService.RemoveRepository:output_type -> gitaly.RemoveRepositoryResponse
+	72, // 130: gitaly.RepositoryService.ReplicateRepository:output_type -> gitaly.ReplicateRepositoryResponse
+	53, // 131: gitaly.RepositoryService.OptimizeRepository:output_type -> gitaly.OptimizeRepositoryResponse
+	55, // 132: gitaly.RepositoryService.PruneUnreachableObjects:output_type -> gitaly.PruneUnreachableObjectsResponse
+	74, // 133: gitaly.RepositoryService.BackupRepository:output_type -> gitaly.BackupRepositoryResponse
+	76, // 134: gitaly.RepositoryService.RestoreRepository:output_type -> gitaly.RestoreRepositoryResponse
+	78, // 135: gitaly.RepositoryService.GetFileAttributes:output_type -> gitaly.GetFileAttributesResponse
+	80, // 136: gitaly.RepositoryService.FastExport:output_type -> gitaly.FastExportResponse
+	99, // [99:137] is the sub-list for method output_type
+	61, // [61:99] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_gitaly_repository_proto_init() }
@@ -5743,7 +5837,7 @@ func file_gitaly_repository_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gitaly_repository_proto_rawDesc), len(file_gitaly_repository_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   85,
+			NumMessages:   87,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -54,6 +54,7 @@ const (
 	RepositoryService_RemoveRepository_FullMethodName             = "/gitaly.RepositoryService/RemoveRepository"
 	RepositoryService_ReplicateRepository_FullMethodName          = "/gitaly.RepositoryService/ReplicateRepository"
 	RepositoryService_OptimizeRepository_FullMethodName           = "/gitaly.RepositoryService/OptimizeRepository"
+	RepositoryService_PruneUnreachableObjects_FullMethodName      = "/gitaly.RepositoryService/PruneUnreachableObjects"
 	RepositoryService_BackupRepository_FullMethodName             = "/gitaly.RepositoryService/BackupRepository"
 	RepositoryService_RestoreRepository_FullMethodName            = "/gitaly.RepositoryService/RestoreRepository"
 	RepositoryService_GetFileAttributes_FullMethodName            = "/gitaly.RepositoryService/GetFileAttributes"
@@ -148,6 +149,9 @@ type RepositoryServiceClient interface {
 	// Repacks, prunes and indexes as far as the repository needs it. AlreadyExists when that is under
 	// way.
 	OptimizeRepository(ctx context.Context, in *OptimizeRepositoryRequest, opts ...grpc.CallOption) (*OptimizeRepositoryResponse, error)
+	// Removes objects that nothing has referred to for half an hour or more. InvalidArgument for an
+	// object pool, whose members may need them; AlreadyExists when maintenance is under way.
+	PruneUnreachableObjects(ctx context.Context, in *PruneUnreachableObjectsRequest, opts ...grpc.CallOption) (*PruneUnreachableObjectsResponse, error)
 	// Writes refs, objects and custom hooks to the server's backup storage. FailedPrecondition when there
 	// is nothing to write.
 	BackupRepository(ctx context.Context, in *BackupRepositoryRequest, opts ...grpc.CallOption) (*BackupRepositoryResponse, error)
@@ -585,6 +589,16 @@ func (c *repositoryServiceClient) OptimizeRepository(ctx context.Context, in *Op
 	return out, nil
 }
 
+func (c *repositoryServiceClient) PruneUnreachableObjects(ctx context.Context, in *PruneUnreachableObjectsRequest, opts ...grpc.CallOption) (*PruneUnreachableObjectsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PruneUnreachableObjectsResponse)
+	err := c.cc.Invoke(ctx, RepositoryService_PruneUnreachableObjects_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *repositoryServiceClient) BackupRepository(ctx context.Context, in *BackupRepositoryRequest, opts ...grpc.CallOption) (*BackupRepositoryResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(BackupRepositoryResponse)
@@ -722,6 +736,9 @@ type RepositoryServiceServer interface {
 	// Repacks, prunes and indexes as far as the repository needs it. AlreadyExists when that is under
 	// way.
 	OptimizeRepository(context.Context, *OptimizeRepositoryRequest) (*OptimizeRepositoryResponse, error)
+	// Removes objects that nothing has referred to for half an hour or more. InvalidArgument for an
+	// object pool, whose members may need them; AlreadyExists when maintenance is under way.
+	PruneUnreachableObjects(context.Context, *PruneUnreachableObjectsRequest) (*PruneUnreachableObjectsResponse, error)
 	// Writes refs, objects and custom hooks to the server's backup storage. FailedPrecondition when there
 	// is nothing to write.
 	BackupRepository(context.Context, *BackupRepositoryRequest) (*BackupRepositoryResponse, error)
@@ -840,6 +857,9 @@ func (UnimplementedRepositoryServiceServer) ReplicateRepository(context.Context,
 }
 func (UnimplementedRepositoryServiceServer) OptimizeRepository(context.Context, *OptimizeRepositoryRequest) (*OptimizeRepositoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method OptimizeRepository not implemented")
+}
+func (UnimplementedRepositoryServiceServer) PruneUnreachableObjects(context.Context, *PruneUnreachableObjectsRequest) (*PruneUnreachableObjectsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PruneUnreachableObjects not implemented")
 }
 func (UnimplementedRepositoryServiceServer) BackupRepository(context.Context, *BackupRepositoryRequest) (*BackupRepositoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method BackupRepository not implemented")
@@ -1357,6 +1377,24 @@ func _RepositoryService_OptimizeRepository_Handler(srv interface{}, ctx context.
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RepositoryService_PruneUnreachableObjects_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PruneUnreachableObjectsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RepositoryServiceServer).PruneUnreachableObjects(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RepositoryService_PruneUnreachableObjects_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RepositoryServiceServer).PruneUnreachableObjects(ctx, req.(*PruneUnreachableObjectsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RepositoryService_BackupRepository_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(BackupRepositoryRequest)
 	if err := dec(in); err != nil {
@@ -1508,6 +1546,10 @@ var RepositoryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "OptimizeRepository",
 			Handler:    _RepositoryService_OptimizeRepository_Handler,
+		},
+		{
+			MethodName: "PruneUnreachableObjects",
+			Handler:    _RepositoryService_PruneUnreachableObjects_Handler,
 		},
 		{
 			MethodName: "BackupRepository",
