@@ -170,7 +170,7 @@ func annotated(m protoreflect.MessageDescriptor, x protoreflect.ExtensionType) s
 		if isSet(f, x) {
 			return strings.TrimSuffix(string(f.Name())+"."+wrapped(f.Message()), ".")
 		}
-		if f.Message() == nil || !strings.HasPrefix(string(f.Message().FullName()), string(m.FullName())+".") {
+		if f.Message() == nil || !strings.HasPrefix(string(f.Message().FullName()), string(m.FullName())) { // nested, or named after it
 			continue
 		}
 		if p := annotated(f.Message(), x); p != "" {

@@ -11,6 +11,7 @@ package gitalypb
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -22,6 +23,124 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// A kind of change.
+type UserCommitFilesActionHeader_ActionType int32
+
+const (
+	// Make a file that must not exist.
+	UserCommitFilesActionHeader_CREATE UserCommitFilesActionHeader_ActionType = 0
+	// Make a directory that must not exist, with an empty .gitkeep in it.
+	UserCommitFilesActionHeader_CREATE_DIR UserCommitFilesActionHeader_ActionType = 1
+	// Replace the content of a file that must exist.
+	UserCommitFilesActionHeader_UPDATE UserCommitFilesActionHeader_ActionType = 2
+	// Rename a file from previous_path.
+	UserCommitFilesActionHeader_MOVE UserCommitFilesActionHeader_ActionType = 3
+	// Remove a file.
+	UserCommitFilesActionHeader_DELETE UserCommitFilesActionHeader_ActionType = 4
+	// Set whether a file is executable.
+	UserCommitFilesActionHeader_CHMOD UserCommitFilesActionHeader_ActionType = 5
+)
+
+// Enum value maps for UserCommitFilesActionHeader_ActionType.
+var (
+	UserCommitFilesActionHeader_ActionType_name = map[int32]string{
+		0: "CREATE",
+		1: "CREATE_DIR",
+		2: "UPDATE",
+		3: "MOVE",
+		4: "DELETE",
+		5: "CHMOD",
+	}
+	UserCommitFilesActionHeader_ActionType_value = map[string]int32{
+		"CREATE":     0,
+		"CREATE_DIR": 1,
+		"UPDATE":     2,
+		"MOVE":       3,
+		"DELETE":     4,
+		"CHMOD":      5,
+	}
+)
+
+func (x UserCommitFilesActionHeader_ActionType) Enum() *UserCommitFilesActionHeader_ActionType {
+	p := new(UserCommitFilesActionHeader_ActionType)
+	*p = x
+	return p
+}
+
+func (x UserCommitFilesActionHeader_ActionType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UserCommitFilesActionHeader_ActionType) Descriptor() protoreflect.EnumDescriptor {
+	return file_gitaly_operations_proto_enumTypes[0].Descriptor()
+}
+
+func (UserCommitFilesActionHeader_ActionType) Type() protoreflect.EnumType {
+	return &file_gitaly_operations_proto_enumTypes[0]
+}
+
+func (x UserCommitFilesActionHeader_ActionType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UserCommitFilesActionHeader_ActionType.Descriptor instead.
+func (UserCommitFilesActionHeader_ActionType) EnumDescriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{30, 0}
+}
+
+// Why there is no new tree.
+type UserRevertResponse_CreateTreeError int32
+
+const (
+	// There is one.
+	UserRevertResponse_NONE UserRevertResponse_CreateTreeError = 0
+	// It would be the old one.
+	UserRevertResponse_EMPTY UserRevertResponse_CreateTreeError = 1
+	// The change does not fit.
+	UserRevertResponse_CONFLICT UserRevertResponse_CreateTreeError = 2
+)
+
+// Enum value maps for UserRevertResponse_CreateTreeError.
+var (
+	UserRevertResponse_CreateTreeError_name = map[int32]string{
+		0: "NONE",
+		1: "EMPTY",
+		2: "CONFLICT",
+	}
+	UserRevertResponse_CreateTreeError_value = map[string]int32{
+		"NONE":     0,
+		"EMPTY":    1,
+		"CONFLICT": 2,
+	}
+)
+
+func (x UserRevertResponse_CreateTreeError) Enum() *UserRevertResponse_CreateTreeError {
+	p := new(UserRevertResponse_CreateTreeError)
+	*p = x
+	return p
+}
+
+func (x UserRevertResponse_CreateTreeError) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UserRevertResponse_CreateTreeError) Descriptor() protoreflect.EnumDescriptor {
+	return file_gitaly_operations_proto_enumTypes[1].Descriptor()
+}
+
+func (UserRevertResponse_CreateTreeError) Type() protoreflect.EnumType {
+	return &file_gitaly_operations_proto_enumTypes[1]
+}
+
+func (x UserRevertResponse_CreateTreeError) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UserRevertResponse_CreateTreeError.Descriptor instead.
+func (UserRevertResponse_CreateTreeError) EnumDescriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{37, 0}
+}
 
 // A branch to be.
 type UserCreateBranchRequest struct {
@@ -426,11 +545,3879 @@ func (*UserDeleteBranchError_ReferenceUpdate) isUserDeleteBranchError_Error() {}
 
 func (*UserDeleteBranchError_CustomHook) isUserDeleteBranchError_Error() {}
 
+// What an operation did to a branch.
+type OperationBranchUpdate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the commit that the branch is at now; empty when nothing was to be done.
+	CommitId string `protobuf:"bytes,1,opt,name=commit_id,json=commitId,proto3" json:"commit_id,omitempty"`
+	// True when the repository had no branch before.
+	RepoCreated bool `protobuf:"varint,2,opt,name=repo_created,json=repoCreated,proto3" json:"repo_created,omitempty"`
+	// True when the branch is new.
+	BranchCreated bool `protobuf:"varint,3,opt,name=branch_created,json=branchCreated,proto3" json:"branch_created,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperationBranchUpdate) Reset() {
+	*x = OperationBranchUpdate{}
+	mi := &file_gitaly_operations_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperationBranchUpdate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperationBranchUpdate) ProtoMessage() {}
+
+func (x *OperationBranchUpdate) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperationBranchUpdate.ProtoReflect.Descriptor instead.
+func (*OperationBranchUpdate) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *OperationBranchUpdate) GetCommitId() string {
+	if x != nil {
+		return x.CommitId
+	}
+	return ""
+}
+
+func (x *OperationBranchUpdate) GetRepoCreated() bool {
+	if x != nil {
+		return x.RepoCreated
+	}
+	return false
+}
+
+func (x *OperationBranchUpdate) GetBranchCreated() bool {
+	if x != nil {
+		return x.BranchCreated
+	}
+	return false
+}
+
+// A branch to move.
+type UserUpdateBranchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository of the branch.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Name without refs/heads/. Required.
+	BranchName []byte `protobuf:"bytes,2,opt,name=branch_name,json=branchName,proto3" json:"branch_name,omitempty"`
+	// Who moves it. Required.
+	User *User `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
+	// Id it gets. Required.
+	Newrev []byte `protobuf:"bytes,4,opt,name=newrev,proto3" json:"newrev,omitempty"`
+	// Id it must have; all zero for a branch that must not exist. Required.
+	Oldrev        []byte `protobuf:"bytes,5,opt,name=oldrev,proto3" json:"oldrev,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserUpdateBranchRequest) Reset() {
+	*x = UserUpdateBranchRequest{}
+	mi := &file_gitaly_operations_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserUpdateBranchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserUpdateBranchRequest) ProtoMessage() {}
+
+func (x *UserUpdateBranchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserUpdateBranchRequest.ProtoReflect.Descriptor instead.
+func (*UserUpdateBranchRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *UserUpdateBranchRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *UserUpdateBranchRequest) GetBranchName() []byte {
+	if x != nil {
+		return x.BranchName
+	}
+	return nil
+}
+
+func (x *UserUpdateBranchRequest) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *UserUpdateBranchRequest) GetNewrev() []byte {
+	if x != nil {
+		return x.Newrev
+	}
+	return nil
+}
+
+func (x *UserUpdateBranchRequest) GetOldrev() []byte {
+	if x != nil {
+		return x.Oldrev
+	}
+	return nil
+}
+
+// The outcome of moving a branch.
+type UserUpdateBranchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What a hook said that refused; the branch has not moved then.
+	PreReceiveError string `protobuf:"bytes,1,opt,name=pre_receive_error,json=preReceiveError,proto3" json:"pre_receive_error,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *UserUpdateBranchResponse) Reset() {
+	*x = UserUpdateBranchResponse{}
+	mi := &file_gitaly_operations_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserUpdateBranchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserUpdateBranchResponse) ProtoMessage() {}
+
+func (x *UserUpdateBranchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserUpdateBranchResponse.ProtoReflect.Descriptor instead.
+func (*UserUpdateBranchResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *UserUpdateBranchResponse) GetPreReceiveError() string {
+	if x != nil {
+		return x.PreReceiveError
+	}
+	return ""
+}
+
+// A tag to be.
+type UserCreateTagRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository that gets the tag.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Name without refs/tags/. Required.
+	TagName []byte `protobuf:"bytes,2,opt,name=tag_name,json=tagName,proto3" json:"tag_name,omitempty"`
+	// Who makes it. Required.
+	User *User `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
+	// What it points at. Required.
+	TargetRevision []byte `protobuf:"bytes,4,opt,name=target_revision,json=targetRevision,proto3" json:"target_revision,omitempty"`
+	// Text of an annotated tag; without any, the tag is a plain ref.
+	Message []byte `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	// Time of an annotated tag; absent means now.
+	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserCreateTagRequest) Reset() {
+	*x = UserCreateTagRequest{}
+	mi := &file_gitaly_operations_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserCreateTagRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserCreateTagRequest) ProtoMessage() {}
+
+func (x *UserCreateTagRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserCreateTagRequest.ProtoReflect.Descriptor instead.
+func (*UserCreateTagRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *UserCreateTagRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *UserCreateTagRequest) GetTagName() []byte {
+	if x != nil {
+		return x.TagName
+	}
+	return nil
+}
+
+func (x *UserCreateTagRequest) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *UserCreateTagRequest) GetTargetRevision() []byte {
+	if x != nil {
+		return x.TargetRevision
+	}
+	return nil
+}
+
+func (x *UserCreateTagRequest) GetMessage() []byte {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *UserCreateTagRequest) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+// The tag that was made.
+type UserCreateTagResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new tag, named without refs/tags/.
+	Tag           *Tag `protobuf:"bytes,1,opt,name=tag,proto3" json:"tag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserCreateTagResponse) Reset() {
+	*x = UserCreateTagResponse{}
+	mi := &file_gitaly_operations_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserCreateTagResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserCreateTagResponse) ProtoMessage() {}
+
+func (x *UserCreateTagResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserCreateTagResponse.ProtoReflect.Descriptor instead.
+func (*UserCreateTagResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UserCreateTagResponse) GetTag() *Tag {
+	if x != nil {
+		return x.Tag
+	}
+	return nil
+}
+
+// Status detail of UserCreateTag.
+type UserCreateTagError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why the tag was not made.
+	//
+	// Types that are valid to be assigned to Error:
+	//
+	//	*UserCreateTagError_AccessCheck
+	//	*UserCreateTagError_ReferenceUpdate
+	//	*UserCreateTagError_CustomHook
+	//	*UserCreateTagError_ReferenceExists
+	Error         isUserCreateTagError_Error `protobuf_oneof:"error"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserCreateTagError) Reset() {
+	*x = UserCreateTagError{}
+	mi := &file_gitaly_operations_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserCreateTagError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserCreateTagError) ProtoMessage() {}
+
+func (x *UserCreateTagError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserCreateTagError.ProtoReflect.Descriptor instead.
+func (*UserCreateTagError) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *UserCreateTagError) GetError() isUserCreateTagError_Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *UserCreateTagError) GetAccessCheck() *AccessCheckError {
+	if x != nil {
+		if x, ok := x.Error.(*UserCreateTagError_AccessCheck); ok {
+			return x.AccessCheck
+		}
+	}
+	return nil
+}
+
+func (x *UserCreateTagError) GetReferenceUpdate() *ReferenceUpdateError {
+	if x != nil {
+		if x, ok := x.Error.(*UserCreateTagError_ReferenceUpdate); ok {
+			return x.ReferenceUpdate
+		}
+	}
+	return nil
+}
+
+func (x *UserCreateTagError) GetCustomHook() *CustomHookError {
+	if x != nil {
+		if x, ok := x.Error.(*UserCreateTagError_CustomHook); ok {
+			return x.CustomHook
+		}
+	}
+	return nil
+}
+
+func (x *UserCreateTagError) GetReferenceExists() *ReferenceExistsError {
+	if x != nil {
+		if x, ok := x.Error.(*UserCreateTagError_ReferenceExists); ok {
+			return x.ReferenceExists
+		}
+	}
+	return nil
+}
+
+type isUserCreateTagError_Error interface {
+	isUserCreateTagError_Error()
+}
+
+type UserCreateTagError_AccessCheck struct {
+	// The rights service refused.
+	AccessCheck *AccessCheckError `protobuf:"bytes,1,opt,name=access_check,json=accessCheck,proto3,oneof"`
+}
+
+type UserCreateTagError_ReferenceUpdate struct {
+	// The ref could not be written, for example because somebody else was faster.
+	ReferenceUpdate *ReferenceUpdateError `protobuf:"bytes,2,opt,name=reference_update,json=referenceUpdate,proto3,oneof"`
+}
+
+type UserCreateTagError_CustomHook struct {
+	// A hook refused.
+	CustomHook *CustomHookError `protobuf:"bytes,3,opt,name=custom_hook,json=customHook,proto3,oneof"`
+}
+
+type UserCreateTagError_ReferenceExists struct {
+	// The tag is there already.
+	ReferenceExists *ReferenceExistsError `protobuf:"bytes,4,opt,name=reference_exists,json=referenceExists,proto3,oneof"`
+}
+
+func (*UserCreateTagError_AccessCheck) isUserCreateTagError_Error() {}
+
+func (*UserCreateTagError_ReferenceUpdate) isUserCreateTagError_Error() {}
+
+func (*UserCreateTagError_CustomHook) isUserCreateTagError_Error() {}
+
+func (*UserCreateTagError_ReferenceExists) isUserCreateTagError_Error() {}
+
+// A tag to delete.
+type UserDeleteTagRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository that loses the tag.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Name without refs/tags/. Required.
+	TagName []byte `protobuf:"bytes,2,opt,name=tag_name,json=tagName,proto3" json:"tag_name,omitempty"`
+	// Who deletes it. Required.
+	User *User `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
+	// Id the tag must still have; empty accepts any.
+	ExpectedOldOid string `protobuf:"bytes,4,opt,name=expected_old_oid,json=expectedOldOid,proto3" json:"expected_old_oid,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *UserDeleteTagRequest) Reset() {
+	*x = UserDeleteTagRequest{}
+	mi := &file_gitaly_operations_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserDeleteTagRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserDeleteTagRequest) ProtoMessage() {}
+
+func (x *UserDeleteTagRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserDeleteTagRequest.ProtoReflect.Descriptor instead.
+func (*UserDeleteTagRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *UserDeleteTagRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *UserDeleteTagRequest) GetTagName() []byte {
+	if x != nil {
+		return x.TagName
+	}
+	return nil
+}
+
+func (x *UserDeleteTagRequest) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *UserDeleteTagRequest) GetExpectedOldOid() string {
+	if x != nil {
+		return x.ExpectedOldOid
+	}
+	return ""
+}
+
+// The outcome of deleting a tag.
+type UserDeleteTagResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What a hook said that refused; the tag is still there then.
+	PreReceiveError string `protobuf:"bytes,1,opt,name=pre_receive_error,json=preReceiveError,proto3" json:"pre_receive_error,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *UserDeleteTagResponse) Reset() {
+	*x = UserDeleteTagResponse{}
+	mi := &file_gitaly_operations_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserDeleteTagResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserDeleteTagResponse) ProtoMessage() {}
+
+func (x *UserDeleteTagResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserDeleteTagResponse.ProtoReflect.Descriptor instead.
+func (*UserDeleteTagResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *UserDeleteTagResponse) GetPreReceiveError() string {
+	if x != nil {
+		return x.PreReceiveError
+	}
+	return ""
+}
+
+// A merge for a ref of a merge request.
+type UserMergeToRefRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository that gets the commit.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Author and committer of the merge. Required.
+	User *User `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// Commit to merge, the second parent. Required.
+	SourceSha string `protobuf:"bytes,3,opt,name=source_sha,json=sourceSha,proto3" json:"source_sha,omitempty"`
+	// Former name of first_parent_ref.
+	//
+	// Deprecated: Marked as deprecated in gitaly/operations.proto.
+	Branch []byte `protobuf:"bytes,4,opt,name=branch,proto3" json:"branch,omitempty"`
+	// Full name of the ref to write, below refs/merge-requests/. Required.
+	TargetRef []byte `protobuf:"bytes,5,opt,name=target_ref,json=targetRef,proto3" json:"target_ref,omitempty"`
+	// Message of the merge.
+	Message []byte `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	// Revision that becomes the first parent. Required.
+	FirstParentRef []byte `protobuf:"bytes,7,opt,name=first_parent_ref,json=firstParentRef,proto3" json:"first_parent_ref,omitempty"`
+	// Once let conflicts be committed with their markers.
+	//
+	// Deprecated: Marked as deprecated in gitaly/operations.proto.
+	AllowConflicts bool `protobuf:"varint,8,opt,name=allow_conflicts,json=allowConflicts,proto3" json:"allow_conflicts,omitempty"`
+	// Time of the merge; absent means now.
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Id that target_ref must have; all zero for one that must not exist, empty for the one it has.
+	ExpectedOldOid string `protobuf:"bytes,10,opt,name=expected_old_oid,json=expectedOldOid,proto3" json:"expected_old_oid,omitempty"`
+	// Sign the commit if the server has a key.
+	Sign          bool `protobuf:"varint,11,opt,name=sign,proto3" json:"sign,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserMergeToRefRequest) Reset() {
+	*x = UserMergeToRefRequest{}
+	mi := &file_gitaly_operations_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserMergeToRefRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserMergeToRefRequest) ProtoMessage() {}
+
+func (x *UserMergeToRefRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserMergeToRefRequest.ProtoReflect.Descriptor instead.
+func (*UserMergeToRefRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *UserMergeToRefRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *UserMergeToRefRequest) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *UserMergeToRefRequest) GetSourceSha() string {
+	if x != nil {
+		return x.SourceSha
+	}
+	return ""
+}
+
+// Deprecated: Marked as deprecated in gitaly/operations.proto.
+func (x *UserMergeToRefRequest) GetBranch() []byte {
+	if x != nil {
+		return x.Branch
+	}
+	return nil
+}
+
+func (x *UserMergeToRefRequest) GetTargetRef() []byte {
+	if x != nil {
+		return x.TargetRef
+	}
+	return nil
+}
+
+func (x *UserMergeToRefRequest) GetMessage() []byte {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *UserMergeToRefRequest) GetFirstParentRef() []byte {
+	if x != nil {
+		return x.FirstParentRef
+	}
+	return nil
+}
+
+// Deprecated: Marked as deprecated in gitaly/operations.proto.
+func (x *UserMergeToRefRequest) GetAllowConflicts() bool {
+	if x != nil {
+		return x.AllowConflicts
+	}
+	return false
+}
+
+func (x *UserMergeToRefRequest) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *UserMergeToRefRequest) GetExpectedOldOid() string {
+	if x != nil {
+		return x.ExpectedOldOid
+	}
+	return ""
+}
+
+func (x *UserMergeToRefRequest) GetSign() bool {
+	if x != nil {
+		return x.Sign
+	}
+	return false
+}
+
+// The merge that was made.
+type UserMergeToRefResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the merge.
+	CommitId      string `protobuf:"bytes,1,opt,name=commit_id,json=commitId,proto3" json:"commit_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserMergeToRefResponse) Reset() {
+	*x = UserMergeToRefResponse{}
+	mi := &file_gitaly_operations_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserMergeToRefResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserMergeToRefResponse) ProtoMessage() {}
+
+func (x *UserMergeToRefResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserMergeToRefResponse.ProtoReflect.Descriptor instead.
+func (*UserMergeToRefResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *UserMergeToRefResponse) GetCommitId() string {
+	if x != nil {
+		return x.CommitId
+	}
+	return ""
+}
+
+// A rebase for a ref of a merge request.
+type UserRebaseToRefRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository that gets the commits.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Committer of the new commits. Required.
+	User *User `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// Tip of the commits to rebase. Required.
+	SourceSha string `protobuf:"bytes,3,opt,name=source_sha,json=sourceSha,proto3" json:"source_sha,omitempty"`
+	// Full name of the ref to write, below refs/merge-requests/. Required.
+	TargetRef []byte `protobuf:"bytes,5,opt,name=target_ref,json=targetRef,proto3" json:"target_ref,omitempty"`
+	// Revision to rebase onto. Required.
+	FirstParentRef []byte `protobuf:"bytes,7,opt,name=first_parent_ref,json=firstParentRef,proto3" json:"first_parent_ref,omitempty"`
+	// Commit time of the new commits; absent means now.
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Id that target_ref must have; all zero for one that must not exist, empty for the one it has.
+	ExpectedOldOid string `protobuf:"bytes,10,opt,name=expected_old_oid,json=expectedOldOid,proto3" json:"expected_old_oid,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *UserRebaseToRefRequest) Reset() {
+	*x = UserRebaseToRefRequest{}
+	mi := &file_gitaly_operations_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserRebaseToRefRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserRebaseToRefRequest) ProtoMessage() {}
+
+func (x *UserRebaseToRefRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserRebaseToRefRequest.ProtoReflect.Descriptor instead.
+func (*UserRebaseToRefRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *UserRebaseToRefRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *UserRebaseToRefRequest) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *UserRebaseToRefRequest) GetSourceSha() string {
+	if x != nil {
+		return x.SourceSha
+	}
+	return ""
+}
+
+func (x *UserRebaseToRefRequest) GetTargetRef() []byte {
+	if x != nil {
+		return x.TargetRef
+	}
+	return nil
+}
+
+func (x *UserRebaseToRefRequest) GetFirstParentRef() []byte {
+	if x != nil {
+		return x.FirstParentRef
+	}
+	return nil
+}
+
+func (x *UserRebaseToRefRequest) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *UserRebaseToRefRequest) GetExpectedOldOid() string {
+	if x != nil {
+		return x.ExpectedOldOid
+	}
+	return ""
+}
+
+// The commits that were made.
+type UserRebaseToRefResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the last one.
+	CommitId      string `protobuf:"bytes,1,opt,name=commit_id,json=commitId,proto3" json:"commit_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserRebaseToRefResponse) Reset() {
+	*x = UserRebaseToRefResponse{}
+	mi := &file_gitaly_operations_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserRebaseToRefResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserRebaseToRefResponse) ProtoMessage() {}
+
+func (x *UserRebaseToRefResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserRebaseToRefResponse.ProtoReflect.Descriptor instead.
+func (*UserRebaseToRefResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UserRebaseToRefResponse) GetCommitId() string {
+	if x != nil {
+		return x.CommitId
+	}
+	return ""
+}
+
+// The two messages of a merge: all of the first fields, then apply alone.
+type UserMergeBranchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository of the branch. First message.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Author and committer of the merge. First message, required.
+	User *User `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// Commit to merge. First message, required.
+	CommitId string `protobuf:"bytes,3,opt,name=commit_id,json=commitId,proto3" json:"commit_id,omitempty"`
+	// Branch to merge into, without refs/heads/. First message, required.
+	Branch []byte `protobuf:"bytes,4,opt,name=branch,proto3" json:"branch,omitempty"`
+	// Message of the merge. First message, required.
+	Message []byte `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	// Move the branch. Second message; anything but true ends the merge.
+	Apply bool `protobuf:"varint,6,opt,name=apply,proto3" json:"apply,omitempty"`
+	// Time of the merge; absent means now. First message.
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Id that the branch must have; empty for the one it has. First message.
+	ExpectedOldOid string `protobuf:"bytes,8,opt,name=expected_old_oid,json=expectedOldOid,proto3" json:"expected_old_oid,omitempty"`
+	// Make a commit with one parent instead of a merge. First message.
+	Squash bool `protobuf:"varint,9,opt,name=squash,proto3" json:"squash,omitempty"`
+	// Sign the commit if the server has a key. First message.
+	Sign          bool `protobuf:"varint,10,opt,name=sign,proto3" json:"sign,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserMergeBranchRequest) Reset() {
+	*x = UserMergeBranchRequest{}
+	mi := &file_gitaly_operations_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserMergeBranchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserMergeBranchRequest) ProtoMessage() {}
+
+func (x *UserMergeBranchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserMergeBranchRequest.ProtoReflect.Descriptor instead.
+func (*UserMergeBranchRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *UserMergeBranchRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *UserMergeBranchRequest) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *UserMergeBranchRequest) GetCommitId() string {
+	if x != nil {
+		return x.CommitId
+	}
+	return ""
+}
+
+func (x *UserMergeBranchRequest) GetBranch() []byte {
+	if x != nil {
+		return x.Branch
+	}
+	return nil
+}
+
+func (x *UserMergeBranchRequest) GetMessage() []byte {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *UserMergeBranchRequest) GetApply() bool {
+	if x != nil {
+		return x.Apply
+	}
+	return false
+}
+
+func (x *UserMergeBranchRequest) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *UserMergeBranchRequest) GetExpectedOldOid() string {
+	if x != nil {
+		return x.ExpectedOldOid
+	}
+	return ""
+}
+
+func (x *UserMergeBranchRequest) GetSquash() bool {
+	if x != nil {
+		return x.Squash
+	}
+	return false
+}
+
+func (x *UserMergeBranchRequest) GetSign() bool {
+	if x != nil {
+		return x.Sign
+	}
+	return false
+}
+
+// The two answers of a merge.
+type UserMergeBranchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the merge, before the branch moves. First message.
+	CommitId string `protobuf:"bytes,1,opt,name=commit_id,json=commitId,proto3" json:"commit_id,omitempty"`
+	// What became of the branch. Second message.
+	BranchUpdate  *OperationBranchUpdate `protobuf:"bytes,3,opt,name=branch_update,json=branchUpdate,proto3" json:"branch_update,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserMergeBranchResponse) Reset() {
+	*x = UserMergeBranchResponse{}
+	mi := &file_gitaly_operations_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserMergeBranchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserMergeBranchResponse) ProtoMessage() {}
+
+func (x *UserMergeBranchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserMergeBranchResponse.ProtoReflect.Descriptor instead.
+func (*UserMergeBranchResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *UserMergeBranchResponse) GetCommitId() string {
+	if x != nil {
+		return x.CommitId
+	}
+	return ""
+}
+
+func (x *UserMergeBranchResponse) GetBranchUpdate() *OperationBranchUpdate {
+	if x != nil {
+		return x.BranchUpdate
+	}
+	return nil
+}
+
+// Status detail of UserMergeBranch.
+type UserMergeBranchError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why nothing was merged.
+	//
+	// Types that are valid to be assigned to Error:
+	//
+	//	*UserMergeBranchError_AccessCheck
+	//	*UserMergeBranchError_ReferenceUpdate
+	//	*UserMergeBranchError_CustomHook
+	//	*UserMergeBranchError_MergeConflict
+	Error         isUserMergeBranchError_Error `protobuf_oneof:"error"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserMergeBranchError) Reset() {
+	*x = UserMergeBranchError{}
+	mi := &file_gitaly_operations_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserMergeBranchError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserMergeBranchError) ProtoMessage() {}
+
+func (x *UserMergeBranchError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserMergeBranchError.ProtoReflect.Descriptor instead.
+func (*UserMergeBranchError) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *UserMergeBranchError) GetError() isUserMergeBranchError_Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *UserMergeBranchError) GetAccessCheck() *AccessCheckError {
+	if x != nil {
+		if x, ok := x.Error.(*UserMergeBranchError_AccessCheck); ok {
+			return x.AccessCheck
+		}
+	}
+	return nil
+}
+
+func (x *UserMergeBranchError) GetReferenceUpdate() *ReferenceUpdateError {
+	if x != nil {
+		if x, ok := x.Error.(*UserMergeBranchError_ReferenceUpdate); ok {
+			return x.ReferenceUpdate
+		}
+	}
+	return nil
+}
+
+func (x *UserMergeBranchError) GetCustomHook() *CustomHookError {
+	if x != nil {
+		if x, ok := x.Error.(*UserMergeBranchError_CustomHook); ok {
+			return x.CustomHook
+		}
+	}
+	return nil
+}
+
+func (x *UserMergeBranchError) GetMergeConflict() *MergeConflictError {
+	if x != nil {
+		if x, ok := x.Error.(*UserMergeBranchError_MergeConflict); ok {
+			return x.MergeConflict
+		}
+	}
+	return nil
+}
+
+type isUserMergeBranchError_Error interface {
+	isUserMergeBranchError_Error()
+}
+
+type UserMergeBranchError_AccessCheck struct {
+	// The rights service refused.
+	AccessCheck *AccessCheckError `protobuf:"bytes,1,opt,name=access_check,json=accessCheck,proto3,oneof"`
+}
+
+type UserMergeBranchError_ReferenceUpdate struct {
+	// The branch changed meanwhile.
+	ReferenceUpdate *ReferenceUpdateError `protobuf:"bytes,2,opt,name=reference_update,json=referenceUpdate,proto3,oneof"`
+}
+
+type UserMergeBranchError_CustomHook struct {
+	// A hook refused.
+	CustomHook *CustomHookError `protobuf:"bytes,3,opt,name=custom_hook,json=customHook,proto3,oneof"`
+}
+
+type UserMergeBranchError_MergeConflict struct {
+	// The two sides do not fit together.
+	MergeConflict *MergeConflictError `protobuf:"bytes,4,opt,name=merge_conflict,json=mergeConflict,proto3,oneof"`
+}
+
+func (*UserMergeBranchError_AccessCheck) isUserMergeBranchError_Error() {}
+
+func (*UserMergeBranchError_ReferenceUpdate) isUserMergeBranchError_Error() {}
+
+func (*UserMergeBranchError_CustomHook) isUserMergeBranchError_Error() {}
+
+func (*UserMergeBranchError_MergeConflict) isUserMergeBranchError_Error() {}
+
+// A branch to move forward.
+type UserFFBranchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository of the branch.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Who moves it. Required.
+	User *User `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// Id of the commit it moves to. Required.
+	CommitId string `protobuf:"bytes,3,opt,name=commit_id,json=commitId,proto3" json:"commit_id,omitempty"`
+	// Name without refs/heads/. Required.
+	Branch []byte `protobuf:"bytes,4,opt,name=branch,proto3" json:"branch,omitempty"`
+	// Id that the branch must have; empty for the one it has.
+	ExpectedOldOid string `protobuf:"bytes,5,opt,name=expected_old_oid,json=expectedOldOid,proto3" json:"expected_old_oid,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *UserFFBranchRequest) Reset() {
+	*x = UserFFBranchRequest{}
+	mi := &file_gitaly_operations_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserFFBranchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserFFBranchRequest) ProtoMessage() {}
+
+func (x *UserFFBranchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserFFBranchRequest.ProtoReflect.Descriptor instead.
+func (*UserFFBranchRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *UserFFBranchRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *UserFFBranchRequest) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *UserFFBranchRequest) GetCommitId() string {
+	if x != nil {
+		return x.CommitId
+	}
+	return ""
+}
+
+func (x *UserFFBranchRequest) GetBranch() []byte {
+	if x != nil {
+		return x.Branch
+	}
+	return nil
+}
+
+func (x *UserFFBranchRequest) GetExpectedOldOid() string {
+	if x != nil {
+		return x.ExpectedOldOid
+	}
+	return ""
+}
+
+// The outcome of moving a branch forward.
+type UserFFBranchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What became of the branch.
+	BranchUpdate *OperationBranchUpdate `protobuf:"bytes,1,opt,name=branch_update,json=branchUpdate,proto3" json:"branch_update,omitempty"`
+	// Once told of refusals, which are errors now.
+	PreReceiveError string `protobuf:"bytes,2,opt,name=pre_receive_error,json=preReceiveError,proto3" json:"pre_receive_error,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *UserFFBranchResponse) Reset() {
+	*x = UserFFBranchResponse{}
+	mi := &file_gitaly_operations_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserFFBranchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserFFBranchResponse) ProtoMessage() {}
+
+func (x *UserFFBranchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserFFBranchResponse.ProtoReflect.Descriptor instead.
+func (*UserFFBranchResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *UserFFBranchResponse) GetBranchUpdate() *OperationBranchUpdate {
+	if x != nil {
+		return x.BranchUpdate
+	}
+	return nil
+}
+
+func (x *UserFFBranchResponse) GetPreReceiveError() string {
+	if x != nil {
+		return x.PreReceiveError
+	}
+	return ""
+}
+
+// Status detail of UserFFBranch.
+type UserFFBranchError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why the branch has not moved.
+	//
+	// Types that are valid to be assigned to Error:
+	//
+	//	*UserFFBranchError_CustomHook
+	//	*UserFFBranchError_ReferenceUpdate
+	Error         isUserFFBranchError_Error `protobuf_oneof:"error"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserFFBranchError) Reset() {
+	*x = UserFFBranchError{}
+	mi := &file_gitaly_operations_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserFFBranchError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserFFBranchError) ProtoMessage() {}
+
+func (x *UserFFBranchError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserFFBranchError.ProtoReflect.Descriptor instead.
+func (*UserFFBranchError) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *UserFFBranchError) GetError() isUserFFBranchError_Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *UserFFBranchError) GetCustomHook() *CustomHookError {
+	if x != nil {
+		if x, ok := x.Error.(*UserFFBranchError_CustomHook); ok {
+			return x.CustomHook
+		}
+	}
+	return nil
+}
+
+func (x *UserFFBranchError) GetReferenceUpdate() *ReferenceUpdateError {
+	if x != nil {
+		if x, ok := x.Error.(*UserFFBranchError_ReferenceUpdate); ok {
+			return x.ReferenceUpdate
+		}
+	}
+	return nil
+}
+
+type isUserFFBranchError_Error interface {
+	isUserFFBranchError_Error()
+}
+
+type UserFFBranchError_CustomHook struct {
+	// A hook refused.
+	CustomHook *CustomHookError `protobuf:"bytes,1,opt,name=custom_hook,json=customHook,proto3,oneof"`
+}
+
+type UserFFBranchError_ReferenceUpdate struct {
+	// The branch changed meanwhile.
+	ReferenceUpdate *ReferenceUpdateError `protobuf:"bytes,2,opt,name=reference_update,json=referenceUpdate,proto3,oneof"`
+}
+
+func (*UserFFBranchError_CustomHook) isUserFFBranchError_Error() {}
+
+func (*UserFFBranchError_ReferenceUpdate) isUserFFBranchError_Error() {}
+
+// A commit to apply again.
+type UserCherryPickRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository of the branch.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Committer of the new commit. Required.
+	User *User `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// Commit to apply; only its id counts. Required.
+	Commit *GitCommit `protobuf:"bytes,3,opt,name=commit,proto3" json:"commit,omitempty"`
+	// Branch that gets the new commit, without refs/heads/. Required.
+	BranchName []byte `protobuf:"bytes,4,opt,name=branch_name,json=branchName,proto3" json:"branch_name,omitempty"`
+	// Message of the new commit. Required.
+	Message []byte `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	// Where the branch begins if it is to be made; empty means branch_name.
+	StartBranchName []byte `protobuf:"bytes,6,opt,name=start_branch_name,json=startBranchName,proto3" json:"start_branch_name,omitempty"`
+	// Repository of the start branch; absent means this one.
+	StartRepository *Repository `protobuf:"bytes,7,opt,name=start_repository,json=startRepository,proto3" json:"start_repository,omitempty"`
+	// Try it and leave the branch where it is.
+	DryRun bool `protobuf:"varint,8,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// Commit time; absent means now.
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Id that the branch must have; empty for the one it has.
+	ExpectedOldOid string `protobuf:"bytes,10,opt,name=expected_old_oid,json=expectedOldOid,proto3" json:"expected_old_oid,omitempty"`
+	// Author to write instead of the original one, together with the address.
+	CommitAuthorName []byte `protobuf:"bytes,11,opt,name=commit_author_name,json=commitAuthorName,proto3" json:"commit_author_name,omitempty"`
+	// Address to write instead of the original one, together with the name.
+	CommitAuthorEmail []byte `protobuf:"bytes,12,opt,name=commit_author_email,json=commitAuthorEmail,proto3" json:"commit_author_email,omitempty"`
+	// Sign the commit if the server has a key.
+	Sign          bool `protobuf:"varint,13,opt,name=sign,proto3" json:"sign,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserCherryPickRequest) Reset() {
+	*x = UserCherryPickRequest{}
+	mi := &file_gitaly_operations_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserCherryPickRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserCherryPickRequest) ProtoMessage() {}
+
+func (x *UserCherryPickRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserCherryPickRequest.ProtoReflect.Descriptor instead.
+func (*UserCherryPickRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *UserCherryPickRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *UserCherryPickRequest) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *UserCherryPickRequest) GetCommit() *GitCommit {
+	if x != nil {
+		return x.Commit
+	}
+	return nil
+}
+
+func (x *UserCherryPickRequest) GetBranchName() []byte {
+	if x != nil {
+		return x.BranchName
+	}
+	return nil
+}
+
+func (x *UserCherryPickRequest) GetMessage() []byte {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *UserCherryPickRequest) GetStartBranchName() []byte {
+	if x != nil {
+		return x.StartBranchName
+	}
+	return nil
+}
+
+func (x *UserCherryPickRequest) GetStartRepository() *Repository {
+	if x != nil {
+		return x.StartRepository
+	}
+	return nil
+}
+
+func (x *UserCherryPickRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *UserCherryPickRequest) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *UserCherryPickRequest) GetExpectedOldOid() string {
+	if x != nil {
+		return x.ExpectedOldOid
+	}
+	return ""
+}
+
+func (x *UserCherryPickRequest) GetCommitAuthorName() []byte {
+	if x != nil {
+		return x.CommitAuthorName
+	}
+	return nil
+}
+
+func (x *UserCherryPickRequest) GetCommitAuthorEmail() []byte {
+	if x != nil {
+		return x.CommitAuthorEmail
+	}
+	return nil
+}
+
+func (x *UserCherryPickRequest) GetSign() bool {
+	if x != nil {
+		return x.Sign
+	}
+	return false
+}
+
+// The outcome of a cherry-pick.
+type UserCherryPickResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What became of the branch.
+	BranchUpdate  *OperationBranchUpdate `protobuf:"bytes,1,opt,name=branch_update,json=branchUpdate,proto3" json:"branch_update,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserCherryPickResponse) Reset() {
+	*x = UserCherryPickResponse{}
+	mi := &file_gitaly_operations_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserCherryPickResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserCherryPickResponse) ProtoMessage() {}
+
+func (x *UserCherryPickResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserCherryPickResponse.ProtoReflect.Descriptor instead.
+func (*UserCherryPickResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *UserCherryPickResponse) GetBranchUpdate() *OperationBranchUpdate {
+	if x != nil {
+		return x.BranchUpdate
+	}
+	return nil
+}
+
+// Status detail of UserCherryPick.
+type UserCherryPickError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why nothing was applied.
+	//
+	// Types that are valid to be assigned to Error:
+	//
+	//	*UserCherryPickError_CherryPickConflict
+	//	*UserCherryPickError_TargetBranchDiverged
+	//	*UserCherryPickError_ChangesAlreadyApplied
+	//	*UserCherryPickError_AccessCheck
+	Error         isUserCherryPickError_Error `protobuf_oneof:"error"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserCherryPickError) Reset() {
+	*x = UserCherryPickError{}
+	mi := &file_gitaly_operations_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserCherryPickError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserCherryPickError) ProtoMessage() {}
+
+func (x *UserCherryPickError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserCherryPickError.ProtoReflect.Descriptor instead.
+func (*UserCherryPickError) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *UserCherryPickError) GetError() isUserCherryPickError_Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *UserCherryPickError) GetCherryPickConflict() *MergeConflictError {
+	if x != nil {
+		if x, ok := x.Error.(*UserCherryPickError_CherryPickConflict); ok {
+			return x.CherryPickConflict
+		}
+	}
+	return nil
+}
+
+func (x *UserCherryPickError) GetTargetBranchDiverged() *NotAncestorError {
+	if x != nil {
+		if x, ok := x.Error.(*UserCherryPickError_TargetBranchDiverged); ok {
+			return x.TargetBranchDiverged
+		}
+	}
+	return nil
+}
+
+func (x *UserCherryPickError) GetChangesAlreadyApplied() *ChangesAlreadyAppliedError {
+	if x != nil {
+		if x, ok := x.Error.(*UserCherryPickError_ChangesAlreadyApplied); ok {
+			return x.ChangesAlreadyApplied
+		}
+	}
+	return nil
+}
+
+func (x *UserCherryPickError) GetAccessCheck() *AccessCheckError {
+	if x != nil {
+		if x, ok := x.Error.(*UserCherryPickError_AccessCheck); ok {
+			return x.AccessCheck
+		}
+	}
+	return nil
+}
+
+type isUserCherryPickError_Error interface {
+	isUserCherryPickError_Error()
+}
+
+type UserCherryPickError_CherryPickConflict struct {
+	// The change does not fit.
+	CherryPickConflict *MergeConflictError `protobuf:"bytes,1,opt,name=cherry_pick_conflict,json=cherryPickConflict,proto3,oneof"`
+}
+
+type UserCherryPickError_TargetBranchDiverged struct {
+	// The branch is not in the history of the new commit.
+	TargetBranchDiverged *NotAncestorError `protobuf:"bytes,2,opt,name=target_branch_diverged,json=targetBranchDiverged,proto3,oneof"`
+}
+
+type UserCherryPickError_ChangesAlreadyApplied struct {
+	// The branch has the change already.
+	ChangesAlreadyApplied *ChangesAlreadyAppliedError `protobuf:"bytes,3,opt,name=changes_already_applied,json=changesAlreadyApplied,proto3,oneof"`
+}
+
+type UserCherryPickError_AccessCheck struct {
+	// A hook or the rights service refused.
+	AccessCheck *AccessCheckError `protobuf:"bytes,4,opt,name=access_check,json=accessCheck,proto3,oneof"`
+}
+
+func (*UserCherryPickError_CherryPickConflict) isUserCherryPickError_Error() {}
+
+func (*UserCherryPickError_TargetBranchDiverged) isUserCherryPickError_Error() {}
+
+func (*UserCherryPickError_ChangesAlreadyApplied) isUserCherryPickError_Error() {}
+
+func (*UserCherryPickError_AccessCheck) isUserCherryPickError_Error() {}
+
+// A part of a commit: the header first, then actions.
+type UserCommitFilesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The part.
+	//
+	// Types that are valid to be assigned to UserCommitFilesRequestPayload:
+	//
+	//	*UserCommitFilesRequest_Header
+	//	*UserCommitFilesRequest_Action
+	UserCommitFilesRequestPayload isUserCommitFilesRequest_UserCommitFilesRequestPayload `protobuf_oneof:"user_commit_files_request_payload"`
+	unknownFields                 protoimpl.UnknownFields
+	sizeCache                     protoimpl.SizeCache
+}
+
+func (x *UserCommitFilesRequest) Reset() {
+	*x = UserCommitFilesRequest{}
+	mi := &file_gitaly_operations_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserCommitFilesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserCommitFilesRequest) ProtoMessage() {}
+
+func (x *UserCommitFilesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserCommitFilesRequest.ProtoReflect.Descriptor instead.
+func (*UserCommitFilesRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *UserCommitFilesRequest) GetUserCommitFilesRequestPayload() isUserCommitFilesRequest_UserCommitFilesRequestPayload {
+	if x != nil {
+		return x.UserCommitFilesRequestPayload
+	}
+	return nil
+}
+
+func (x *UserCommitFilesRequest) GetHeader() *UserCommitFilesRequestHeader {
+	if x != nil {
+		if x, ok := x.UserCommitFilesRequestPayload.(*UserCommitFilesRequest_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *UserCommitFilesRequest) GetAction() *UserCommitFilesAction {
+	if x != nil {
+		if x, ok := x.UserCommitFilesRequestPayload.(*UserCommitFilesRequest_Action); ok {
+			return x.Action
+		}
+	}
+	return nil
+}
+
+type isUserCommitFilesRequest_UserCommitFilesRequestPayload interface {
+	isUserCommitFilesRequest_UserCommitFilesRequestPayload()
+}
+
+type UserCommitFilesRequest_Header struct {
+	// What the commit is. First message.
+	Header *UserCommitFilesRequestHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type UserCommitFilesRequest_Action struct {
+	// A change to one file, or a piece of its content. Later messages.
+	Action *UserCommitFilesAction `protobuf:"bytes,2,opt,name=action,proto3,oneof"`
+}
+
+func (*UserCommitFilesRequest_Header) isUserCommitFilesRequest_UserCommitFilesRequestPayload() {}
+
+func (*UserCommitFilesRequest_Action) isUserCommitFilesRequest_UserCommitFilesRequestPayload() {}
+
+// What a commit of single files is.
+type UserCommitFilesRequestHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository of the branch.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Committer. Required.
+	User *User `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// Branch that gets the commit, without refs/heads/. Required.
+	BranchName []byte `protobuf:"bytes,3,opt,name=branch_name,json=branchName,proto3" json:"branch_name,omitempty"`
+	// Message of the commit. Required.
+	CommitMessage []byte `protobuf:"bytes,4,opt,name=commit_message,json=commitMessage,proto3" json:"commit_message,omitempty"`
+	// Author's name; empty means the user's.
+	CommitAuthorName []byte `protobuf:"bytes,5,opt,name=commit_author_name,json=commitAuthorName,proto3" json:"commit_author_name,omitempty"`
+	// Author's address; empty means the user's.
+	CommitAuthorEmail []byte `protobuf:"bytes,6,opt,name=commit_author_email,json=commitAuthorEmail,proto3" json:"commit_author_email,omitempty"`
+	// Branch whose tip becomes the parent; empty means branch_name.
+	StartBranchName []byte `protobuf:"bytes,7,opt,name=start_branch_name,json=startBranchName,proto3" json:"start_branch_name,omitempty"`
+	// Repository of the start branch; absent means this one.
+	StartRepository *Repository `protobuf:"bytes,8,opt,name=start_repository,json=startRepository,proto3" json:"start_repository,omitempty"`
+	// Move an existing branch even though its tip is not the parent.
+	Force bool `protobuf:"varint,9,opt,name=force,proto3" json:"force,omitempty"`
+	// Id of the parent; wins over the start branch.
+	StartSha string `protobuf:"bytes,10,opt,name=start_sha,json=startSha,proto3" json:"start_sha,omitempty"`
+	// Time of the commit; absent means now.
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Id that the branch must have; all zero for one that must not exist.
+	ExpectedOldOid string `protobuf:"bytes,12,opt,name=expected_old_oid,json=expectedOldOid,proto3" json:"expected_old_oid,omitempty"`
+	// Sign the commit if the server has a key.
+	Sign          bool `protobuf:"varint,13,opt,name=sign,proto3" json:"sign,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserCommitFilesRequestHeader) Reset() {
+	*x = UserCommitFilesRequestHeader{}
+	mi := &file_gitaly_operations_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserCommitFilesRequestHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserCommitFilesRequestHeader) ProtoMessage() {}
+
+func (x *UserCommitFilesRequestHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserCommitFilesRequestHeader.ProtoReflect.Descriptor instead.
+func (*UserCommitFilesRequestHeader) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *UserCommitFilesRequestHeader) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *UserCommitFilesRequestHeader) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *UserCommitFilesRequestHeader) GetBranchName() []byte {
+	if x != nil {
+		return x.BranchName
+	}
+	return nil
+}
+
+func (x *UserCommitFilesRequestHeader) GetCommitMessage() []byte {
+	if x != nil {
+		return x.CommitMessage
+	}
+	return nil
+}
+
+func (x *UserCommitFilesRequestHeader) GetCommitAuthorName() []byte {
+	if x != nil {
+		return x.CommitAuthorName
+	}
+	return nil
+}
+
+func (x *UserCommitFilesRequestHeader) GetCommitAuthorEmail() []byte {
+	if x != nil {
+		return x.CommitAuthorEmail
+	}
+	return nil
+}
+
+func (x *UserCommitFilesRequestHeader) GetStartBranchName() []byte {
+	if x != nil {
+		return x.StartBranchName
+	}
+	return nil
+}
+
+func (x *UserCommitFilesRequestHeader) GetStartRepository() *Repository {
+	if x != nil {
+		return x.StartRepository
+	}
+	return nil
+}
+
+func (x *UserCommitFilesRequestHeader) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *UserCommitFilesRequestHeader) GetStartSha() string {
+	if x != nil {
+		return x.StartSha
+	}
+	return ""
+}
+
+func (x *UserCommitFilesRequestHeader) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *UserCommitFilesRequestHeader) GetExpectedOldOid() string {
+	if x != nil {
+		return x.ExpectedOldOid
+	}
+	return ""
+}
+
+func (x *UserCommitFilesRequestHeader) GetSign() bool {
+	if x != nil {
+		return x.Sign
+	}
+	return false
+}
+
+// A change to one file: its header, then its content.
+type UserCommitFilesAction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The part.
+	//
+	// Types that are valid to be assigned to UserCommitFilesActionPayload:
+	//
+	//	*UserCommitFilesAction_Header
+	//	*UserCommitFilesAction_Content
+	UserCommitFilesActionPayload isUserCommitFilesAction_UserCommitFilesActionPayload `protobuf_oneof:"user_commit_files_action_payload"`
+	unknownFields                protoimpl.UnknownFields
+	sizeCache                    protoimpl.SizeCache
+}
+
+func (x *UserCommitFilesAction) Reset() {
+	*x = UserCommitFilesAction{}
+	mi := &file_gitaly_operations_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserCommitFilesAction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserCommitFilesAction) ProtoMessage() {}
+
+func (x *UserCommitFilesAction) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserCommitFilesAction.ProtoReflect.Descriptor instead.
+func (*UserCommitFilesAction) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *UserCommitFilesAction) GetUserCommitFilesActionPayload() isUserCommitFilesAction_UserCommitFilesActionPayload {
+	if x != nil {
+		return x.UserCommitFilesActionPayload
+	}
+	return nil
+}
+
+func (x *UserCommitFilesAction) GetHeader() *UserCommitFilesActionHeader {
+	if x != nil {
+		if x, ok := x.UserCommitFilesActionPayload.(*UserCommitFilesAction_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *UserCommitFilesAction) GetContent() []byte {
+	if x != nil {
+		if x, ok := x.UserCommitFilesActionPayload.(*UserCommitFilesAction_Content); ok {
+			return x.Content
+		}
+	}
+	return nil
+}
+
+type isUserCommitFilesAction_UserCommitFilesActionPayload interface {
+	isUserCommitFilesAction_UserCommitFilesActionPayload()
+}
+
+type UserCommitFilesAction_Header struct {
+	// What is changed. Begins the next change.
+	Header *UserCommitFilesActionHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type UserCommitFilesAction_Content struct {
+	// The next piece of the content of the file.
+	Content []byte `protobuf:"bytes,2,opt,name=content,proto3,oneof"`
+}
+
+func (*UserCommitFilesAction_Header) isUserCommitFilesAction_UserCommitFilesActionPayload() {}
+
+func (*UserCommitFilesAction_Content) isUserCommitFilesAction_UserCommitFilesActionPayload() {}
+
+// What is done to one file.
+type UserCommitFilesActionHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is done.
+	Action UserCommitFilesActionHeader_ActionType `protobuf:"varint,1,opt,name=action,proto3,enum=gitaly.UserCommitFilesActionHeader_ActionType" json:"action,omitempty"`
+	// Path of the file, after a MOVE the new one. Required.
+	FilePath []byte `protobuf:"bytes,2,opt,name=file_path,json=filePath,proto3" json:"file_path,omitempty"`
+	// Path of the file before a MOVE.
+	PreviousPath []byte `protobuf:"bytes,3,opt,name=previous_path,json=previousPath,proto3" json:"previous_path,omitempty"`
+	// The content is sent as base64.
+	Base64Content bool `protobuf:"varint,4,opt,name=base64_content,json=base64Content,proto3" json:"base64_content,omitempty"`
+	// For CREATE and CHMOD: the file is executable.
+	ExecuteFilemode bool `protobuf:"varint,5,opt,name=execute_filemode,json=executeFilemode,proto3" json:"execute_filemode,omitempty"`
+	// For MOVE: keep the content instead of taking the one that is sent.
+	InferContent  bool `protobuf:"varint,6,opt,name=infer_content,json=inferContent,proto3" json:"infer_content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserCommitFilesActionHeader) Reset() {
+	*x = UserCommitFilesActionHeader{}
+	mi := &file_gitaly_operations_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserCommitFilesActionHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserCommitFilesActionHeader) ProtoMessage() {}
+
+func (x *UserCommitFilesActionHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserCommitFilesActionHeader.ProtoReflect.Descriptor instead.
+func (*UserCommitFilesActionHeader) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *UserCommitFilesActionHeader) GetAction() UserCommitFilesActionHeader_ActionType {
+	if x != nil {
+		return x.Action
+	}
+	return UserCommitFilesActionHeader_CREATE
+}
+
+func (x *UserCommitFilesActionHeader) GetFilePath() []byte {
+	if x != nil {
+		return x.FilePath
+	}
+	return nil
+}
+
+func (x *UserCommitFilesActionHeader) GetPreviousPath() []byte {
+	if x != nil {
+		return x.PreviousPath
+	}
+	return nil
+}
+
+func (x *UserCommitFilesActionHeader) GetBase64Content() bool {
+	if x != nil {
+		return x.Base64Content
+	}
+	return false
+}
+
+func (x *UserCommitFilesActionHeader) GetExecuteFilemode() bool {
+	if x != nil {
+		return x.ExecuteFilemode
+	}
+	return false
+}
+
+func (x *UserCommitFilesActionHeader) GetInferContent() bool {
+	if x != nil {
+		return x.InferContent
+	}
+	return false
+}
+
+// The outcome of a commit of single files.
+type UserCommitFilesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What became of the branch.
+	BranchUpdate *OperationBranchUpdate `protobuf:"bytes,1,opt,name=branch_update,json=branchUpdate,proto3" json:"branch_update,omitempty"`
+	// Once told of impossible changes, which are errors now.
+	IndexError string `protobuf:"bytes,2,opt,name=index_error,json=indexError,proto3" json:"index_error,omitempty"`
+	// Once told of refusals, which are errors now.
+	PreReceiveError string `protobuf:"bytes,3,opt,name=pre_receive_error,json=preReceiveError,proto3" json:"pre_receive_error,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *UserCommitFilesResponse) Reset() {
+	*x = UserCommitFilesResponse{}
+	mi := &file_gitaly_operations_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserCommitFilesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserCommitFilesResponse) ProtoMessage() {}
+
+func (x *UserCommitFilesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserCommitFilesResponse.ProtoReflect.Descriptor instead.
+func (*UserCommitFilesResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *UserCommitFilesResponse) GetBranchUpdate() *OperationBranchUpdate {
+	if x != nil {
+		return x.BranchUpdate
+	}
+	return nil
+}
+
+func (x *UserCommitFilesResponse) GetIndexError() string {
+	if x != nil {
+		return x.IndexError
+	}
+	return ""
+}
+
+func (x *UserCommitFilesResponse) GetPreReceiveError() string {
+	if x != nil {
+		return x.PreReceiveError
+	}
+	return ""
+}
+
+// Status detail of UserCommitFiles.
+type UserCommitFilesError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why nothing was committed.
+	//
+	// Types that are valid to be assigned to Error:
+	//
+	//	*UserCommitFilesError_AccessCheck
+	//	*UserCommitFilesError_IndexUpdate
+	//	*UserCommitFilesError_CustomHook
+	Error         isUserCommitFilesError_Error `protobuf_oneof:"error"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserCommitFilesError) Reset() {
+	*x = UserCommitFilesError{}
+	mi := &file_gitaly_operations_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserCommitFilesError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserCommitFilesError) ProtoMessage() {}
+
+func (x *UserCommitFilesError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserCommitFilesError.ProtoReflect.Descriptor instead.
+func (*UserCommitFilesError) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *UserCommitFilesError) GetError() isUserCommitFilesError_Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *UserCommitFilesError) GetAccessCheck() *AccessCheckError {
+	if x != nil {
+		if x, ok := x.Error.(*UserCommitFilesError_AccessCheck); ok {
+			return x.AccessCheck
+		}
+	}
+	return nil
+}
+
+func (x *UserCommitFilesError) GetIndexUpdate() *IndexError {
+	if x != nil {
+		if x, ok := x.Error.(*UserCommitFilesError_IndexUpdate); ok {
+			return x.IndexUpdate
+		}
+	}
+	return nil
+}
+
+func (x *UserCommitFilesError) GetCustomHook() *CustomHookError {
+	if x != nil {
+		if x, ok := x.Error.(*UserCommitFilesError_CustomHook); ok {
+			return x.CustomHook
+		}
+	}
+	return nil
+}
+
+type isUserCommitFilesError_Error interface {
+	isUserCommitFilesError_Error()
+}
+
+type UserCommitFilesError_AccessCheck struct {
+	// The rights service refused.
+	AccessCheck *AccessCheckError `protobuf:"bytes,1,opt,name=access_check,json=accessCheck,proto3,oneof"`
+}
+
+type UserCommitFilesError_IndexUpdate struct {
+	// A change is not possible.
+	IndexUpdate *IndexError `protobuf:"bytes,2,opt,name=index_update,json=indexUpdate,proto3,oneof"`
+}
+
+type UserCommitFilesError_CustomHook struct {
+	// A hook refused.
+	CustomHook *CustomHookError `protobuf:"bytes,3,opt,name=custom_hook,json=customHook,proto3,oneof"`
+}
+
+func (*UserCommitFilesError_AccessCheck) isUserCommitFilesError_Error() {}
+
+func (*UserCommitFilesError_IndexUpdate) isUserCommitFilesError_Error() {}
+
+func (*UserCommitFilesError_CustomHook) isUserCommitFilesError_Error() {}
+
+// The two messages of a rebase.
+type UserRebaseConfirmableRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The message.
+	//
+	// Types that are valid to be assigned to UserRebaseConfirmableRequestPayload:
+	//
+	//	*UserRebaseConfirmableRequest_Header_
+	//	*UserRebaseConfirmableRequest_Apply
+	UserRebaseConfirmableRequestPayload isUserRebaseConfirmableRequest_UserRebaseConfirmableRequestPayload `protobuf_oneof:"user_rebase_confirmable_request_payload"`
+	unknownFields                       protoimpl.UnknownFields
+	sizeCache                           protoimpl.SizeCache
+}
+
+func (x *UserRebaseConfirmableRequest) Reset() {
+	*x = UserRebaseConfirmableRequest{}
+	mi := &file_gitaly_operations_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserRebaseConfirmableRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserRebaseConfirmableRequest) ProtoMessage() {}
+
+func (x *UserRebaseConfirmableRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserRebaseConfirmableRequest.ProtoReflect.Descriptor instead.
+func (*UserRebaseConfirmableRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *UserRebaseConfirmableRequest) GetUserRebaseConfirmableRequestPayload() isUserRebaseConfirmableRequest_UserRebaseConfirmableRequestPayload {
+	if x != nil {
+		return x.UserRebaseConfirmableRequestPayload
+	}
+	return nil
+}
+
+func (x *UserRebaseConfirmableRequest) GetHeader() *UserRebaseConfirmableRequest_Header {
+	if x != nil {
+		if x, ok := x.UserRebaseConfirmableRequestPayload.(*UserRebaseConfirmableRequest_Header_); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *UserRebaseConfirmableRequest) GetApply() bool {
+	if x != nil {
+		if x, ok := x.UserRebaseConfirmableRequestPayload.(*UserRebaseConfirmableRequest_Apply); ok {
+			return x.Apply
+		}
+	}
+	return false
+}
+
+type isUserRebaseConfirmableRequest_UserRebaseConfirmableRequestPayload interface {
+	isUserRebaseConfirmableRequest_UserRebaseConfirmableRequestPayload()
+}
+
+type UserRebaseConfirmableRequest_Header_ struct {
+	// What to rebase. First message.
+	Header *UserRebaseConfirmableRequest_Header `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type UserRebaseConfirmableRequest_Apply struct {
+	// Move the branch. Second message; anything but true ends the rebase.
+	Apply bool `protobuf:"varint,2,opt,name=apply,proto3,oneof"`
+}
+
+func (*UserRebaseConfirmableRequest_Header_) isUserRebaseConfirmableRequest_UserRebaseConfirmableRequestPayload() {
+}
+
+func (*UserRebaseConfirmableRequest_Apply) isUserRebaseConfirmableRequest_UserRebaseConfirmableRequestPayload() {
+}
+
+// The two answers of a rebase.
+type UserRebaseConfirmableResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The answer.
+	//
+	// Types that are valid to be assigned to UserRebaseConfirmableResponsePayload:
+	//
+	//	*UserRebaseConfirmableResponse_RebaseSha
+	//	*UserRebaseConfirmableResponse_RebaseApplied
+	UserRebaseConfirmableResponsePayload isUserRebaseConfirmableResponse_UserRebaseConfirmableResponsePayload `protobuf_oneof:"user_rebase_confirmable_response_payload"`
+	unknownFields                        protoimpl.UnknownFields
+	sizeCache                            protoimpl.SizeCache
+}
+
+func (x *UserRebaseConfirmableResponse) Reset() {
+	*x = UserRebaseConfirmableResponse{}
+	mi := &file_gitaly_operations_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserRebaseConfirmableResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserRebaseConfirmableResponse) ProtoMessage() {}
+
+func (x *UserRebaseConfirmableResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserRebaseConfirmableResponse.ProtoReflect.Descriptor instead.
+func (*UserRebaseConfirmableResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *UserRebaseConfirmableResponse) GetUserRebaseConfirmableResponsePayload() isUserRebaseConfirmableResponse_UserRebaseConfirmableResponsePayload {
+	if x != nil {
+		return x.UserRebaseConfirmableResponsePayload
+	}
+	return nil
+}
+
+func (x *UserRebaseConfirmableResponse) GetRebaseSha() string {
+	if x != nil {
+		if x, ok := x.UserRebaseConfirmableResponsePayload.(*UserRebaseConfirmableResponse_RebaseSha); ok {
+			return x.RebaseSha
+		}
+	}
+	return ""
+}
+
+func (x *UserRebaseConfirmableResponse) GetRebaseApplied() bool {
+	if x != nil {
+		if x, ok := x.UserRebaseConfirmableResponsePayload.(*UserRebaseConfirmableResponse_RebaseApplied); ok {
+			return x.RebaseApplied
+		}
+	}
+	return false
+}
+
+type isUserRebaseConfirmableResponse_UserRebaseConfirmableResponsePayload interface {
+	isUserRebaseConfirmableResponse_UserRebaseConfirmableResponsePayload()
+}
+
+type UserRebaseConfirmableResponse_RebaseSha struct {
+	// Id of the last new commit, before the branch moves. First message.
+	RebaseSha string `protobuf:"bytes,1,opt,name=rebase_sha,json=rebaseSha,proto3,oneof"`
+}
+
+type UserRebaseConfirmableResponse_RebaseApplied struct {
+	// The branch has moved. Second message.
+	RebaseApplied bool `protobuf:"varint,2,opt,name=rebase_applied,json=rebaseApplied,proto3,oneof"`
+}
+
+func (*UserRebaseConfirmableResponse_RebaseSha) isUserRebaseConfirmableResponse_UserRebaseConfirmableResponsePayload() {
+}
+
+func (*UserRebaseConfirmableResponse_RebaseApplied) isUserRebaseConfirmableResponse_UserRebaseConfirmableResponsePayload() {
+}
+
+// Status detail of UserRebaseConfirmable.
+type UserRebaseConfirmableError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why nothing was rebased.
+	//
+	// Types that are valid to be assigned to Error:
+	//
+	//	*UserRebaseConfirmableError_RebaseConflict
+	//	*UserRebaseConfirmableError_AccessCheck
+	Error         isUserRebaseConfirmableError_Error `protobuf_oneof:"error"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserRebaseConfirmableError) Reset() {
+	*x = UserRebaseConfirmableError{}
+	mi := &file_gitaly_operations_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserRebaseConfirmableError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserRebaseConfirmableError) ProtoMessage() {}
+
+func (x *UserRebaseConfirmableError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserRebaseConfirmableError.ProtoReflect.Descriptor instead.
+func (*UserRebaseConfirmableError) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *UserRebaseConfirmableError) GetError() isUserRebaseConfirmableError_Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *UserRebaseConfirmableError) GetRebaseConflict() *MergeConflictError {
+	if x != nil {
+		if x, ok := x.Error.(*UserRebaseConfirmableError_RebaseConflict); ok {
+			return x.RebaseConflict
+		}
+	}
+	return nil
+}
+
+func (x *UserRebaseConfirmableError) GetAccessCheck() *AccessCheckError {
+	if x != nil {
+		if x, ok := x.Error.(*UserRebaseConfirmableError_AccessCheck); ok {
+			return x.AccessCheck
+		}
+	}
+	return nil
+}
+
+type isUserRebaseConfirmableError_Error interface {
+	isUserRebaseConfirmableError_Error()
+}
+
+type UserRebaseConfirmableError_RebaseConflict struct {
+	// A commit does not fit.
+	RebaseConflict *MergeConflictError `protobuf:"bytes,1,opt,name=rebase_conflict,json=rebaseConflict,proto3,oneof"`
+}
+
+type UserRebaseConfirmableError_AccessCheck struct {
+	// A hook or the rights service refused.
+	AccessCheck *AccessCheckError `protobuf:"bytes,2,opt,name=access_check,json=accessCheck,proto3,oneof"`
+}
+
+func (*UserRebaseConfirmableError_RebaseConflict) isUserRebaseConfirmableError_Error() {}
+
+func (*UserRebaseConfirmableError_AccessCheck) isUserRebaseConfirmableError_Error() {}
+
+// A commit to take back.
+type UserRevertRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository of the branch.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Author and committer of the new commit. Required.
+	User *User `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// Commit to take back; only its id counts. Required.
+	Commit *GitCommit `protobuf:"bytes,3,opt,name=commit,proto3" json:"commit,omitempty"`
+	// Branch that gets the new commit, without refs/heads/. Required.
+	BranchName []byte `protobuf:"bytes,4,opt,name=branch_name,json=branchName,proto3" json:"branch_name,omitempty"`
+	// Message of the new commit. Required.
+	Message []byte `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	// Where the branch begins if it is to be made; empty means branch_name.
+	StartBranchName []byte `protobuf:"bytes,6,opt,name=start_branch_name,json=startBranchName,proto3" json:"start_branch_name,omitempty"`
+	// Repository of the start branch; absent means this one.
+	StartRepository *Repository `protobuf:"bytes,7,opt,name=start_repository,json=startRepository,proto3" json:"start_repository,omitempty"`
+	// Try it and leave the branch where it is.
+	DryRun bool `protobuf:"varint,8,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// Commit time; absent means now.
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Id that the branch must have; empty for the one it has.
+	ExpectedOldOid string `protobuf:"bytes,10,opt,name=expected_old_oid,json=expectedOldOid,proto3" json:"expected_old_oid,omitempty"`
+	// Sign the commit if the server has a key.
+	Sign          bool `protobuf:"varint,11,opt,name=sign,proto3" json:"sign,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserRevertRequest) Reset() {
+	*x = UserRevertRequest{}
+	mi := &file_gitaly_operations_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserRevertRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserRevertRequest) ProtoMessage() {}
+
+func (x *UserRevertRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserRevertRequest.ProtoReflect.Descriptor instead.
+func (*UserRevertRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *UserRevertRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *UserRevertRequest) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *UserRevertRequest) GetCommit() *GitCommit {
+	if x != nil {
+		return x.Commit
+	}
+	return nil
+}
+
+func (x *UserRevertRequest) GetBranchName() []byte {
+	if x != nil {
+		return x.BranchName
+	}
+	return nil
+}
+
+func (x *UserRevertRequest) GetMessage() []byte {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *UserRevertRequest) GetStartBranchName() []byte {
+	if x != nil {
+		return x.StartBranchName
+	}
+	return nil
+}
+
+func (x *UserRevertRequest) GetStartRepository() *Repository {
+	if x != nil {
+		return x.StartRepository
+	}
+	return nil
+}
+
+func (x *UserRevertRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *UserRevertRequest) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *UserRevertRequest) GetExpectedOldOid() string {
+	if x != nil {
+		return x.ExpectedOldOid
+	}
+	return ""
+}
+
+func (x *UserRevertRequest) GetSign() bool {
+	if x != nil {
+		return x.Sign
+	}
+	return false
+}
+
+// The outcome of a revert.
+type UserRevertResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What became of the branch.
+	BranchUpdate *OperationBranchUpdate `protobuf:"bytes,1,opt,name=branch_update,json=branchUpdate,proto3" json:"branch_update,omitempty"`
+	// Once told of failures, which are errors now.
+	CreateTreeError string `protobuf:"bytes,2,opt,name=create_tree_error,json=createTreeError,proto3" json:"create_tree_error,omitempty"`
+	// Once told of failures, which are errors now.
+	CommitError string `protobuf:"bytes,3,opt,name=commit_error,json=commitError,proto3" json:"commit_error,omitempty"`
+	// Once told of refusals, which are errors now.
+	PreReceiveError string `protobuf:"bytes,4,opt,name=pre_receive_error,json=preReceiveError,proto3" json:"pre_receive_error,omitempty"`
+	// Once told of failures, which are errors now.
+	CreateTreeErrorCode UserRevertResponse_CreateTreeError `protobuf:"varint,5,opt,name=create_tree_error_code,json=createTreeErrorCode,proto3,enum=gitaly.UserRevertResponse_CreateTreeError" json:"create_tree_error_code,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *UserRevertResponse) Reset() {
+	*x = UserRevertResponse{}
+	mi := &file_gitaly_operations_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserRevertResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserRevertResponse) ProtoMessage() {}
+
+func (x *UserRevertResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserRevertResponse.ProtoReflect.Descriptor instead.
+func (*UserRevertResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *UserRevertResponse) GetBranchUpdate() *OperationBranchUpdate {
+	if x != nil {
+		return x.BranchUpdate
+	}
+	return nil
+}
+
+func (x *UserRevertResponse) GetCreateTreeError() string {
+	if x != nil {
+		return x.CreateTreeError
+	}
+	return ""
+}
+
+func (x *UserRevertResponse) GetCommitError() string {
+	if x != nil {
+		return x.CommitError
+	}
+	return ""
+}
+
+func (x *UserRevertResponse) GetPreReceiveError() string {
+	if x != nil {
+		return x.PreReceiveError
+	}
+	return ""
+}
+
+func (x *UserRevertResponse) GetCreateTreeErrorCode() UserRevertResponse_CreateTreeError {
+	if x != nil {
+		return x.CreateTreeErrorCode
+	}
+	return UserRevertResponse_NONE
+}
+
+// Status detail of UserRevert.
+type UserRevertError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why nothing was reverted.
+	//
+	// Types that are valid to be assigned to Error:
+	//
+	//	*UserRevertError_MergeConflict
+	//	*UserRevertError_ChangesAlreadyApplied
+	//	*UserRevertError_CustomHook
+	//	*UserRevertError_NotAncestor
+	Error         isUserRevertError_Error `protobuf_oneof:"error"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserRevertError) Reset() {
+	*x = UserRevertError{}
+	mi := &file_gitaly_operations_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserRevertError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserRevertError) ProtoMessage() {}
+
+func (x *UserRevertError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserRevertError.ProtoReflect.Descriptor instead.
+func (*UserRevertError) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *UserRevertError) GetError() isUserRevertError_Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *UserRevertError) GetMergeConflict() *MergeConflictError {
+	if x != nil {
+		if x, ok := x.Error.(*UserRevertError_MergeConflict); ok {
+			return x.MergeConflict
+		}
+	}
+	return nil
+}
+
+func (x *UserRevertError) GetChangesAlreadyApplied() *ChangesAlreadyAppliedError {
+	if x != nil {
+		if x, ok := x.Error.(*UserRevertError_ChangesAlreadyApplied); ok {
+			return x.ChangesAlreadyApplied
+		}
+	}
+	return nil
+}
+
+func (x *UserRevertError) GetCustomHook() *CustomHookError {
+	if x != nil {
+		if x, ok := x.Error.(*UserRevertError_CustomHook); ok {
+			return x.CustomHook
+		}
+	}
+	return nil
+}
+
+func (x *UserRevertError) GetNotAncestor() *NotAncestorError {
+	if x != nil {
+		if x, ok := x.Error.(*UserRevertError_NotAncestor); ok {
+			return x.NotAncestor
+		}
+	}
+	return nil
+}
+
+type isUserRevertError_Error interface {
+	isUserRevertError_Error()
+}
+
+type UserRevertError_MergeConflict struct {
+	// The change does not fit.
+	MergeConflict *MergeConflictError `protobuf:"bytes,1,opt,name=merge_conflict,json=mergeConflict,proto3,oneof"`
+}
+
+type UserRevertError_ChangesAlreadyApplied struct {
+	// The branch does not have the change.
+	ChangesAlreadyApplied *ChangesAlreadyAppliedError `protobuf:"bytes,2,opt,name=changes_already_applied,json=changesAlreadyApplied,proto3,oneof"`
+}
+
+type UserRevertError_CustomHook struct {
+	// A hook refused.
+	CustomHook *CustomHookError `protobuf:"bytes,3,opt,name=custom_hook,json=customHook,proto3,oneof"`
+}
+
+type UserRevertError_NotAncestor struct {
+	// The branch is not in the history of the new commit.
+	NotAncestor *NotAncestorError `protobuf:"bytes,4,opt,name=not_ancestor,json=notAncestor,proto3,oneof"`
+}
+
+func (*UserRevertError_MergeConflict) isUserRevertError_Error() {}
+
+func (*UserRevertError_ChangesAlreadyApplied) isUserRevertError_Error() {}
+
+func (*UserRevertError_CustomHook) isUserRevertError_Error() {}
+
+func (*UserRevertError_NotAncestor) isUserRevertError_Error() {}
+
+// Commits to make one of.
+type UserSquashRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository of the commits.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Committer. Required.
+	User *User `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// Commit that becomes the parent. Required.
+	StartSha string `protobuf:"bytes,5,opt,name=start_sha,json=startSha,proto3" json:"start_sha,omitempty"`
+	// Last of the commits to squash. Required.
+	EndSha string `protobuf:"bytes,6,opt,name=end_sha,json=endSha,proto3" json:"end_sha,omitempty"`
+	// Author. Required.
+	Author *User `protobuf:"bytes,7,opt,name=author,proto3" json:"author,omitempty"`
+	// Message of the new commit. Required.
+	CommitMessage []byte `protobuf:"bytes,8,opt,name=commit_message,json=commitMessage,proto3" json:"commit_message,omitempty"`
+	// Time of the commit; absent means now.
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Sign the commit if the server has a key.
+	Sign          bool `protobuf:"varint,10,opt,name=sign,proto3" json:"sign,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserSquashRequest) Reset() {
+	*x = UserSquashRequest{}
+	mi := &file_gitaly_operations_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserSquashRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserSquashRequest) ProtoMessage() {}
+
+func (x *UserSquashRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserSquashRequest.ProtoReflect.Descriptor instead.
+func (*UserSquashRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *UserSquashRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *UserSquashRequest) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *UserSquashRequest) GetStartSha() string {
+	if x != nil {
+		return x.StartSha
+	}
+	return ""
+}
+
+func (x *UserSquashRequest) GetEndSha() string {
+	if x != nil {
+		return x.EndSha
+	}
+	return ""
+}
+
+func (x *UserSquashRequest) GetAuthor() *User {
+	if x != nil {
+		return x.Author
+	}
+	return nil
+}
+
+func (x *UserSquashRequest) GetCommitMessage() []byte {
+	if x != nil {
+		return x.CommitMessage
+	}
+	return nil
+}
+
+func (x *UserSquashRequest) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *UserSquashRequest) GetSign() bool {
+	if x != nil {
+		return x.Sign
+	}
+	return false
+}
+
+// The commit that was made.
+type UserSquashResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	SquashSha     string `protobuf:"bytes,1,opt,name=squash_sha,json=squashSha,proto3" json:"squash_sha,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserSquashResponse) Reset() {
+	*x = UserSquashResponse{}
+	mi := &file_gitaly_operations_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserSquashResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserSquashResponse) ProtoMessage() {}
+
+func (x *UserSquashResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserSquashResponse.ProtoReflect.Descriptor instead.
+func (*UserSquashResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *UserSquashResponse) GetSquashSha() string {
+	if x != nil {
+		return x.SquashSha
+	}
+	return ""
+}
+
+// Status detail of UserSquash.
+type UserSquashError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why nothing was squashed.
+	//
+	// Types that are valid to be assigned to Error:
+	//
+	//	*UserSquashError_ResolveRevision
+	//	*UserSquashError_RebaseConflict
+	Error         isUserSquashError_Error `protobuf_oneof:"error"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserSquashError) Reset() {
+	*x = UserSquashError{}
+	mi := &file_gitaly_operations_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserSquashError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserSquashError) ProtoMessage() {}
+
+func (x *UserSquashError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserSquashError.ProtoReflect.Descriptor instead.
+func (*UserSquashError) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *UserSquashError) GetError() isUserSquashError_Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *UserSquashError) GetResolveRevision() *ResolveRevisionError {
+	if x != nil {
+		if x, ok := x.Error.(*UserSquashError_ResolveRevision); ok {
+			return x.ResolveRevision
+		}
+	}
+	return nil
+}
+
+func (x *UserSquashError) GetRebaseConflict() *MergeConflictError {
+	if x != nil {
+		if x, ok := x.Error.(*UserSquashError_RebaseConflict); ok {
+			return x.RebaseConflict
+		}
+	}
+	return nil
+}
+
+type isUserSquashError_Error interface {
+	isUserSquashError_Error()
+}
+
+type UserSquashError_ResolveRevision struct {
+	// One end of the range is no commit.
+	ResolveRevision *ResolveRevisionError `protobuf:"bytes,1,opt,name=resolve_revision,json=resolveRevision,proto3,oneof"`
+}
+
+type UserSquashError_RebaseConflict struct {
+	// The commits do not fit onto the parent.
+	RebaseConflict *MergeConflictError `protobuf:"bytes,2,opt,name=rebase_conflict,json=rebaseConflict,proto3,oneof"`
+}
+
+func (*UserSquashError_ResolveRevision) isUserSquashError_Error() {}
+
+func (*UserSquashError_RebaseConflict) isUserSquashError_Error() {}
+
+// A part of the patches: the header first, then bytes.
+type UserApplyPatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The part.
+	//
+	// Types that are valid to be assigned to UserApplyPatchRequestPayload:
+	//
+	//	*UserApplyPatchRequest_Header_
+	//	*UserApplyPatchRequest_Patches
+	UserApplyPatchRequestPayload isUserApplyPatchRequest_UserApplyPatchRequestPayload `protobuf_oneof:"user_apply_patch_request_payload"`
+	unknownFields                protoimpl.UnknownFields
+	sizeCache                    protoimpl.SizeCache
+}
+
+func (x *UserApplyPatchRequest) Reset() {
+	*x = UserApplyPatchRequest{}
+	mi := &file_gitaly_operations_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserApplyPatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserApplyPatchRequest) ProtoMessage() {}
+
+func (x *UserApplyPatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserApplyPatchRequest.ProtoReflect.Descriptor instead.
+func (*UserApplyPatchRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *UserApplyPatchRequest) GetUserApplyPatchRequestPayload() isUserApplyPatchRequest_UserApplyPatchRequestPayload {
+	if x != nil {
+		return x.UserApplyPatchRequestPayload
+	}
+	return nil
+}
+
+func (x *UserApplyPatchRequest) GetHeader() *UserApplyPatchRequest_Header {
+	if x != nil {
+		if x, ok := x.UserApplyPatchRequestPayload.(*UserApplyPatchRequest_Header_); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *UserApplyPatchRequest) GetPatches() []byte {
+	if x != nil {
+		if x, ok := x.UserApplyPatchRequestPayload.(*UserApplyPatchRequest_Patches); ok {
+			return x.Patches
+		}
+	}
+	return nil
+}
+
+type isUserApplyPatchRequest_UserApplyPatchRequestPayload interface {
+	isUserApplyPatchRequest_UserApplyPatchRequestPayload()
+}
+
+type UserApplyPatchRequest_Header_ struct {
+	// Where the patches go. First message.
+	Header *UserApplyPatchRequest_Header `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type UserApplyPatchRequest_Patches struct {
+	// The next piece of a mailbox of patches. Later messages.
+	Patches []byte `protobuf:"bytes,2,opt,name=patches,proto3,oneof"`
+}
+
+func (*UserApplyPatchRequest_Header_) isUserApplyPatchRequest_UserApplyPatchRequestPayload() {}
+
+func (*UserApplyPatchRequest_Patches) isUserApplyPatchRequest_UserApplyPatchRequestPayload() {}
+
+// The outcome of applying patches.
+type UserApplyPatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What became of the branch.
+	BranchUpdate  *OperationBranchUpdate `protobuf:"bytes,1,opt,name=branch_update,json=branchUpdate,proto3" json:"branch_update,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserApplyPatchResponse) Reset() {
+	*x = UserApplyPatchResponse{}
+	mi := &file_gitaly_operations_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserApplyPatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserApplyPatchResponse) ProtoMessage() {}
+
+func (x *UserApplyPatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserApplyPatchResponse.ProtoReflect.Descriptor instead.
+func (*UserApplyPatchResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *UserApplyPatchResponse) GetBranchUpdate() *OperationBranchUpdate {
+	if x != nil {
+		return x.BranchUpdate
+	}
+	return nil
+}
+
+// Status detail of UserApplyPatch.
+type UserApplyPatchError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why nothing was applied.
+	//
+	// Types that are valid to be assigned to Error:
+	//
+	//	*UserApplyPatchError_CustomHook
+	Error         isUserApplyPatchError_Error `protobuf_oneof:"error"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserApplyPatchError) Reset() {
+	*x = UserApplyPatchError{}
+	mi := &file_gitaly_operations_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserApplyPatchError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserApplyPatchError) ProtoMessage() {}
+
+func (x *UserApplyPatchError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserApplyPatchError.ProtoReflect.Descriptor instead.
+func (*UserApplyPatchError) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *UserApplyPatchError) GetError() isUserApplyPatchError_Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *UserApplyPatchError) GetCustomHook() *CustomHookError {
+	if x != nil {
+		if x, ok := x.Error.(*UserApplyPatchError_CustomHook); ok {
+			return x.CustomHook
+		}
+	}
+	return nil
+}
+
+type isUserApplyPatchError_Error interface {
+	isUserApplyPatchError_Error()
+}
+
+type UserApplyPatchError_CustomHook struct {
+	// A hook refused.
+	CustomHook *CustomHookError `protobuf:"bytes,1,opt,name=custom_hook,json=customHook,proto3,oneof"`
+}
+
+func (*UserApplyPatchError_CustomHook) isUserApplyPatchError_Error() {}
+
+// A submodule to point elsewhere.
+type UserUpdateSubmoduleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository that has the submodule.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Author and committer. Required.
+	User *User `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// Id of the submodule's commit. Required.
+	CommitSha string `protobuf:"bytes,3,opt,name=commit_sha,json=commitSha,proto3" json:"commit_sha,omitempty"`
+	// Branch that gets the commit, without refs/heads/. Required.
+	Branch []byte `protobuf:"bytes,4,opt,name=branch,proto3" json:"branch,omitempty"`
+	// Path of the submodule. Required.
+	Submodule []byte `protobuf:"bytes,5,opt,name=submodule,proto3" json:"submodule,omitempty"`
+	// Message of the commit. Required.
+	CommitMessage []byte `protobuf:"bytes,6,opt,name=commit_message,json=commitMessage,proto3" json:"commit_message,omitempty"`
+	// Time of the commit; absent means now.
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Id that the branch must have; empty for the one it has.
+	ExpectedOldOid string `protobuf:"bytes,8,opt,name=expected_old_oid,json=expectedOldOid,proto3" json:"expected_old_oid,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *UserUpdateSubmoduleRequest) Reset() {
+	*x = UserUpdateSubmoduleRequest{}
+	mi := &file_gitaly_operations_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserUpdateSubmoduleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserUpdateSubmoduleRequest) ProtoMessage() {}
+
+func (x *UserUpdateSubmoduleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserUpdateSubmoduleRequest.ProtoReflect.Descriptor instead.
+func (*UserUpdateSubmoduleRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *UserUpdateSubmoduleRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *UserUpdateSubmoduleRequest) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *UserUpdateSubmoduleRequest) GetCommitSha() string {
+	if x != nil {
+		return x.CommitSha
+	}
+	return ""
+}
+
+func (x *UserUpdateSubmoduleRequest) GetBranch() []byte {
+	if x != nil {
+		return x.Branch
+	}
+	return nil
+}
+
+func (x *UserUpdateSubmoduleRequest) GetSubmodule() []byte {
+	if x != nil {
+		return x.Submodule
+	}
+	return nil
+}
+
+func (x *UserUpdateSubmoduleRequest) GetCommitMessage() []byte {
+	if x != nil {
+		return x.CommitMessage
+	}
+	return nil
+}
+
+func (x *UserUpdateSubmoduleRequest) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *UserUpdateSubmoduleRequest) GetExpectedOldOid() string {
+	if x != nil {
+		return x.ExpectedOldOid
+	}
+	return ""
+}
+
+// The outcome of pointing a submodule elsewhere.
+type UserUpdateSubmoduleResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What became of the branch.
+	BranchUpdate *OperationBranchUpdate `protobuf:"bytes,1,opt,name=branch_update,json=branchUpdate,proto3" json:"branch_update,omitempty"`
+	// Once told of refusals, which are errors now.
+	PreReceiveError string `protobuf:"bytes,2,opt,name=pre_receive_error,json=preReceiveError,proto3" json:"pre_receive_error,omitempty"`
+	// Once told of failures, which are errors now.
+	CommitError   string `protobuf:"bytes,4,opt,name=commit_error,json=commitError,proto3" json:"commit_error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserUpdateSubmoduleResponse) Reset() {
+	*x = UserUpdateSubmoduleResponse{}
+	mi := &file_gitaly_operations_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserUpdateSubmoduleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserUpdateSubmoduleResponse) ProtoMessage() {}
+
+func (x *UserUpdateSubmoduleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserUpdateSubmoduleResponse.ProtoReflect.Descriptor instead.
+func (*UserUpdateSubmoduleResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *UserUpdateSubmoduleResponse) GetBranchUpdate() *OperationBranchUpdate {
+	if x != nil {
+		return x.BranchUpdate
+	}
+	return nil
+}
+
+func (x *UserUpdateSubmoduleResponse) GetPreReceiveError() string {
+	if x != nil {
+		return x.PreReceiveError
+	}
+	return ""
+}
+
+func (x *UserUpdateSubmoduleResponse) GetCommitError() string {
+	if x != nil {
+		return x.CommitError
+	}
+	return ""
+}
+
+// Status detail of UserUpdateSubmodule.
+type UserUpdateSubmoduleError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why nothing was committed.
+	//
+	// Types that are valid to be assigned to Error:
+	//
+	//	*UserUpdateSubmoduleError_CustomHook
+	//	*UserUpdateSubmoduleError_ReferenceUpdate
+	//	*UserUpdateSubmoduleError_PathError
+	Error         isUserUpdateSubmoduleError_Error `protobuf_oneof:"error"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserUpdateSubmoduleError) Reset() {
+	*x = UserUpdateSubmoduleError{}
+	mi := &file_gitaly_operations_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserUpdateSubmoduleError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserUpdateSubmoduleError) ProtoMessage() {}
+
+func (x *UserUpdateSubmoduleError) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserUpdateSubmoduleError.ProtoReflect.Descriptor instead.
+func (*UserUpdateSubmoduleError) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *UserUpdateSubmoduleError) GetError() isUserUpdateSubmoduleError_Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *UserUpdateSubmoduleError) GetCustomHook() *CustomHookError {
+	if x != nil {
+		if x, ok := x.Error.(*UserUpdateSubmoduleError_CustomHook); ok {
+			return x.CustomHook
+		}
+	}
+	return nil
+}
+
+func (x *UserUpdateSubmoduleError) GetReferenceUpdate() *ReferenceUpdateError {
+	if x != nil {
+		if x, ok := x.Error.(*UserUpdateSubmoduleError_ReferenceUpdate); ok {
+			return x.ReferenceUpdate
+		}
+	}
+	return nil
+}
+
+func (x *UserUpdateSubmoduleError) GetPathError() *PathError {
+	if x != nil {
+		if x, ok := x.Error.(*UserUpdateSubmoduleError_PathError); ok {
+			return x.PathError
+		}
+	}
+	return nil
+}
+
+type isUserUpdateSubmoduleError_Error interface {
+	isUserUpdateSubmoduleError_Error()
+}
+
+type UserUpdateSubmoduleError_CustomHook struct {
+	// A hook refused.
+	CustomHook *CustomHookError `protobuf:"bytes,1,opt,name=custom_hook,json=customHook,proto3,oneof"`
+}
+
+type UserUpdateSubmoduleError_ReferenceUpdate struct {
+	// The branch changed meanwhile.
+	ReferenceUpdate *ReferenceUpdateError `protobuf:"bytes,2,opt,name=reference_update,json=referenceUpdate,proto3,oneof"`
+}
+
+type UserUpdateSubmoduleError_PathError struct {
+	// The path is no submodule, or it is at that commit already.
+	PathError *PathError `protobuf:"bytes,3,opt,name=path_error,json=pathError,proto3,oneof"`
+}
+
+func (*UserUpdateSubmoduleError_CustomHook) isUserUpdateSubmoduleError_Error() {}
+
+func (*UserUpdateSubmoduleError_ReferenceUpdate) isUserUpdateSubmoduleError_Error() {}
+
+func (*UserUpdateSubmoduleError_PathError) isUserUpdateSubmoduleError_Error() {}
+
+// What to rebase.
+type UserRebaseConfirmableRequest_Header struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository of the branch.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Committer of the new commits. Required.
+	User *User `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// Once named the directory to work in.
+	//
+	// Deprecated: Marked as deprecated in gitaly/operations.proto.
+	RebaseId string `protobuf:"bytes,3,opt,name=rebase_id,json=rebaseId,proto3" json:"rebase_id,omitempty"`
+	// Branch to rebase, without refs/heads/. Required.
+	Branch []byte `protobuf:"bytes,4,opt,name=branch,proto3" json:"branch,omitempty"`
+	// Id that the branch must have. Required.
+	BranchSha string `protobuf:"bytes,5,opt,name=branch_sha,json=branchSha,proto3" json:"branch_sha,omitempty"`
+	// Repository of the branch to rebase onto. Required.
+	RemoteRepository *Repository `protobuf:"bytes,6,opt,name=remote_repository,json=remoteRepository,proto3" json:"remote_repository,omitempty"`
+	// Revision to rebase onto. Required.
+	RemoteBranch []byte `protobuf:"bytes,7,opt,name=remote_branch,json=remoteBranch,proto3" json:"remote_branch,omitempty"`
+	// Push options, handed to the hooks.
+	GitPushOptions []string `protobuf:"bytes,8,rep,name=git_push_options,json=gitPushOptions,proto3" json:"git_push_options,omitempty"`
+	// Commit time of the new commits; absent means now.
+	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserRebaseConfirmableRequest_Header) Reset() {
+	*x = UserRebaseConfirmableRequest_Header{}
+	mi := &file_gitaly_operations_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserRebaseConfirmableRequest_Header) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserRebaseConfirmableRequest_Header) ProtoMessage() {}
+
+func (x *UserRebaseConfirmableRequest_Header) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserRebaseConfirmableRequest_Header.ProtoReflect.Descriptor instead.
+func (*UserRebaseConfirmableRequest_Header) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{33, 0}
+}
+
+func (x *UserRebaseConfirmableRequest_Header) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *UserRebaseConfirmableRequest_Header) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+// Deprecated: Marked as deprecated in gitaly/operations.proto.
+func (x *UserRebaseConfirmableRequest_Header) GetRebaseId() string {
+	if x != nil {
+		return x.RebaseId
+	}
+	return ""
+}
+
+func (x *UserRebaseConfirmableRequest_Header) GetBranch() []byte {
+	if x != nil {
+		return x.Branch
+	}
+	return nil
+}
+
+func (x *UserRebaseConfirmableRequest_Header) GetBranchSha() string {
+	if x != nil {
+		return x.BranchSha
+	}
+	return ""
+}
+
+func (x *UserRebaseConfirmableRequest_Header) GetRemoteRepository() *Repository {
+	if x != nil {
+		return x.RemoteRepository
+	}
+	return nil
+}
+
+func (x *UserRebaseConfirmableRequest_Header) GetRemoteBranch() []byte {
+	if x != nil {
+		return x.RemoteBranch
+	}
+	return nil
+}
+
+func (x *UserRebaseConfirmableRequest_Header) GetGitPushOptions() []string {
+	if x != nil {
+		return x.GitPushOptions
+	}
+	return nil
+}
+
+func (x *UserRebaseConfirmableRequest_Header) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+// Where the patches go.
+type UserApplyPatchRequest_Header struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository of the branch.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Committer. Required.
+	User *User `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// Branch that gets the commits, without refs/heads/; a new one begins at the default branch.
+	// Required.
+	TargetBranch []byte `protobuf:"bytes,3,opt,name=target_branch,json=targetBranch,proto3" json:"target_branch,omitempty"`
+	// Commit time; absent means now.
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Id that the branch must have; empty for the one it has.
+	ExpectedOldOid string `protobuf:"bytes,5,opt,name=expected_old_oid,json=expectedOldOid,proto3" json:"expected_old_oid,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *UserApplyPatchRequest_Header) Reset() {
+	*x = UserApplyPatchRequest_Header{}
+	mi := &file_gitaly_operations_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserApplyPatchRequest_Header) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserApplyPatchRequest_Header) ProtoMessage() {}
+
+func (x *UserApplyPatchRequest_Header) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_operations_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserApplyPatchRequest_Header.ProtoReflect.Descriptor instead.
+func (*UserApplyPatchRequest_Header) Descriptor() ([]byte, []int) {
+	return file_gitaly_operations_proto_rawDescGZIP(), []int{42, 0}
+}
+
+func (x *UserApplyPatchRequest_Header) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *UserApplyPatchRequest_Header) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *UserApplyPatchRequest_Header) GetTargetBranch() []byte {
+	if x != nil {
+		return x.TargetBranch
+	}
+	return nil
+}
+
+func (x *UserApplyPatchRequest_Header) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *UserApplyPatchRequest_Header) GetExpectedOldOid() string {
+	if x != nil {
+		return x.ExpectedOldOid
+	}
+	return ""
+}
+
 var File_gitaly_operations_proto protoreflect.FileDescriptor
 
 const file_gitaly_operations_proto_rawDesc = "" +
 	"\n" +
-	"\x17gitaly/operations.proto\x12\x06gitaly\x1a\x13gitaly/errors.proto\x1a\x11gitaly/lint.proto\x1a\x13gitaly/shared.proto\"\xb7\x01\n" +
+	"\x17gitaly/operations.proto\x12\x06gitaly\x1a\x13gitaly/errors.proto\x1a\x11gitaly/lint.proto\x1a\x13gitaly/shared.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb7\x01\n" +
 	"\x17UserCreateBranchRequest\x128\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
@@ -460,10 +4447,343 @@ const file_gitaly_operations_proto_rawDesc = "" +
 	"\x10reference_update\x18\x02 \x01(\v2\x1c.gitaly.ReferenceUpdateErrorH\x00R\x0freferenceUpdate\x12:\n" +
 	"\vcustom_hook\x18\x03 \x01(\v2\x17.gitaly.CustomHookErrorH\x00R\n" +
 	"customHookB\a\n" +
-	"\x05error2\xd0\x01\n" +
+	"\x05error\"~\n" +
+	"\x15OperationBranchUpdate\x12\x1b\n" +
+	"\tcommit_id\x18\x01 \x01(\tR\bcommitId\x12!\n" +
+	"\frepo_created\x18\x02 \x01(\bR\vrepoCreated\x12%\n" +
+	"\x0ebranch_created\x18\x03 \x01(\bR\rbranchCreated\"\xc6\x01\n" +
+	"\x17UserUpdateBranchRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1f\n" +
+	"\vbranch_name\x18\x02 \x01(\fR\n" +
+	"branchName\x12 \n" +
+	"\x04user\x18\x03 \x01(\v2\f.gitaly.UserR\x04user\x12\x16\n" +
+	"\x06newrev\x18\x04 \x01(\fR\x06newrev\x12\x16\n" +
+	"\x06oldrev\x18\x05 \x01(\fR\x06oldrev\"F\n" +
+	"\x18UserUpdateBranchResponse\x12*\n" +
+	"\x11pre_receive_error\x18\x01 \x01(\tR\x0fpreReceiveError\"\x8a\x02\n" +
+	"\x14UserCreateTagRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x19\n" +
+	"\btag_name\x18\x02 \x01(\fR\atagName\x12 \n" +
+	"\x04user\x18\x03 \x01(\v2\f.gitaly.UserR\x04user\x12'\n" +
+	"\x0ftarget_revision\x18\x04 \x01(\fR\x0etargetRevision\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\fR\amessage\x128\n" +
+	"\ttimestamp\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"]\n" +
+	"\x15UserCreateTagResponse\x12\x1d\n" +
+	"\x03tag\x18\x01 \x01(\v2\v.gitaly.TagR\x03tagJ\x04\b\x02\x10\x03J\x04\b\x03\x10\x04R\x06existsR\x11pre_receive_error\"\xae\x02\n" +
+	"\x12UserCreateTagError\x12=\n" +
+	"\faccess_check\x18\x01 \x01(\v2\x18.gitaly.AccessCheckErrorH\x00R\vaccessCheck\x12I\n" +
+	"\x10reference_update\x18\x02 \x01(\v2\x1c.gitaly.ReferenceUpdateErrorH\x00R\x0freferenceUpdate\x12:\n" +
+	"\vcustom_hook\x18\x03 \x01(\v2\x17.gitaly.CustomHookErrorH\x00R\n" +
+	"customHook\x12I\n" +
+	"\x10reference_exists\x18\x04 \x01(\v2\x1c.gitaly.ReferenceExistsErrorH\x00R\x0freferenceExistsB\a\n" +
+	"\x05error\"\xb7\x01\n" +
+	"\x14UserDeleteTagRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x19\n" +
+	"\btag_name\x18\x02 \x01(\fR\atagName\x12 \n" +
+	"\x04user\x18\x03 \x01(\v2\f.gitaly.UserR\x04user\x12(\n" +
+	"\x10expected_old_oid\x18\x04 \x01(\tR\x0eexpectedOldOid\"C\n" +
+	"\x15UserDeleteTagResponse\x12*\n" +
+	"\x11pre_receive_error\x18\x01 \x01(\tR\x0fpreReceiveError\"\xb6\x03\n" +
+	"\x15UserMergeToRefRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12 \n" +
+	"\x04user\x18\x02 \x01(\v2\f.gitaly.UserR\x04user\x12\x1d\n" +
+	"\n" +
+	"source_sha\x18\x03 \x01(\tR\tsourceSha\x12\x1a\n" +
+	"\x06branch\x18\x04 \x01(\fB\x02\x18\x01R\x06branch\x12\x1d\n" +
+	"\n" +
+	"target_ref\x18\x05 \x01(\fR\ttargetRef\x12\x18\n" +
+	"\amessage\x18\x06 \x01(\fR\amessage\x12(\n" +
+	"\x10first_parent_ref\x18\a \x01(\fR\x0efirstParentRef\x12+\n" +
+	"\x0fallow_conflicts\x18\b \x01(\bB\x02\x18\x01R\x0eallowConflicts\x128\n" +
+	"\ttimestamp\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12(\n" +
+	"\x10expected_old_oid\x18\n" +
+	" \x01(\tR\x0eexpectedOldOid\x12\x12\n" +
+	"\x04sign\x18\v \x01(\bR\x04sign\"N\n" +
+	"\x16UserMergeToRefResponse\x12\x1b\n" +
+	"\tcommit_id\x18\x01 \x01(\tR\bcommitIdJ\x04\b\x02\x10\x03R\x11pre_receive_error\"\xc0\x02\n" +
+	"\x16UserRebaseToRefRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12 \n" +
+	"\x04user\x18\x02 \x01(\v2\f.gitaly.UserR\x04user\x12\x1d\n" +
+	"\n" +
+	"source_sha\x18\x03 \x01(\tR\tsourceSha\x12\x1d\n" +
+	"\n" +
+	"target_ref\x18\x05 \x01(\fR\ttargetRef\x12(\n" +
+	"\x10first_parent_ref\x18\a \x01(\fR\x0efirstParentRef\x128\n" +
+	"\ttimestamp\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12(\n" +
+	"\x10expected_old_oid\x18\n" +
+	" \x01(\tR\x0eexpectedOldOid\"6\n" +
+	"\x17UserRebaseToRefResponse\x12\x1b\n" +
+	"\tcommit_id\x18\x01 \x01(\tR\bcommitId\"\xe9\x02\n" +
+	"\x16UserMergeBranchRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12 \n" +
+	"\x04user\x18\x02 \x01(\v2\f.gitaly.UserR\x04user\x12\x1b\n" +
+	"\tcommit_id\x18\x03 \x01(\tR\bcommitId\x12\x16\n" +
+	"\x06branch\x18\x04 \x01(\fR\x06branch\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\fR\amessage\x12\x14\n" +
+	"\x05apply\x18\x06 \x01(\bR\x05apply\x128\n" +
+	"\ttimestamp\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12(\n" +
+	"\x10expected_old_oid\x18\b \x01(\tR\x0eexpectedOldOid\x12\x16\n" +
+	"\x06squash\x18\t \x01(\bR\x06squash\x12\x12\n" +
+	"\x04sign\x18\n" +
+	" \x01(\bR\x04sign\"\x99\x01\n" +
+	"\x17UserMergeBranchResponse\x12\x1b\n" +
+	"\tcommit_id\x18\x01 \x01(\tR\bcommitId\x12B\n" +
+	"\rbranch_update\x18\x03 \x01(\v2\x1d.gitaly.OperationBranchUpdateR\fbranchUpdateJ\x04\b\x02\x10\x03J\x04\b\x04\x10\x05R\x11pre_receive_error\"\xaa\x02\n" +
+	"\x14UserMergeBranchError\x12=\n" +
+	"\faccess_check\x18\x01 \x01(\v2\x18.gitaly.AccessCheckErrorH\x00R\vaccessCheck\x12I\n" +
+	"\x10reference_update\x18\x02 \x01(\v2\x1c.gitaly.ReferenceUpdateErrorH\x00R\x0freferenceUpdate\x12:\n" +
+	"\vcustom_hook\x18\x03 \x01(\v2\x17.gitaly.CustomHookErrorH\x00R\n" +
+	"customHook\x12C\n" +
+	"\x0emerge_conflict\x18\x04 \x01(\v2\x1a.gitaly.MergeConflictErrorH\x00R\rmergeConflictB\a\n" +
+	"\x05error\"\xd0\x01\n" +
+	"\x13UserFFBranchRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12 \n" +
+	"\x04user\x18\x02 \x01(\v2\f.gitaly.UserR\x04user\x12\x1b\n" +
+	"\tcommit_id\x18\x03 \x01(\tR\bcommitId\x12\x16\n" +
+	"\x06branch\x18\x04 \x01(\fR\x06branch\x12(\n" +
+	"\x10expected_old_oid\x18\x05 \x01(\tR\x0eexpectedOldOid\"\x86\x01\n" +
+	"\x14UserFFBranchResponse\x12B\n" +
+	"\rbranch_update\x18\x01 \x01(\v2\x1d.gitaly.OperationBranchUpdateR\fbranchUpdate\x12*\n" +
+	"\x11pre_receive_error\x18\x02 \x01(\tR\x0fpreReceiveError\"\xa3\x01\n" +
+	"\x11UserFFBranchError\x12:\n" +
+	"\vcustom_hook\x18\x01 \x01(\v2\x17.gitaly.CustomHookErrorH\x00R\n" +
+	"customHook\x12I\n" +
+	"\x10reference_update\x18\x02 \x01(\v2\x1c.gitaly.ReferenceUpdateErrorH\x00R\x0freferenceUpdateB\a\n" +
+	"\x05error\"\xb3\x04\n" +
+	"\x15UserCherryPickRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12 \n" +
+	"\x04user\x18\x02 \x01(\v2\f.gitaly.UserR\x04user\x12)\n" +
+	"\x06commit\x18\x03 \x01(\v2\x11.gitaly.GitCommitR\x06commit\x12\x1f\n" +
+	"\vbranch_name\x18\x04 \x01(\fR\n" +
+	"branchName\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\fR\amessage\x12*\n" +
+	"\x11start_branch_name\x18\x06 \x01(\fR\x0fstartBranchName\x12=\n" +
+	"\x10start_repository\x18\a \x01(\v2\x12.gitaly.RepositoryR\x0fstartRepository\x12\x17\n" +
+	"\adry_run\x18\b \x01(\bR\x06dryRun\x128\n" +
+	"\ttimestamp\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12(\n" +
+	"\x10expected_old_oid\x18\n" +
+	" \x01(\tR\x0eexpectedOldOid\x12,\n" +
+	"\x12commit_author_name\x18\v \x01(\fR\x10commitAuthorName\x12.\n" +
+	"\x13commit_author_email\x18\f \x01(\fR\x11commitAuthorEmail\x12\x12\n" +
+	"\x04sign\x18\r \x01(\bR\x04sign\"\xc0\x01\n" +
+	"\x16UserCherryPickResponse\x12B\n" +
+	"\rbranch_update\x18\x01 \x01(\v2\x1d.gitaly.OperationBranchUpdateR\fbranchUpdateJ\x04\b\x02\x10\x03J\x04\b\x03\x10\x04J\x04\b\x04\x10\x05J\x04\b\x05\x10\x06R\x11create_tree_errorR\fcommit_errorR\x11pre_receive_errorR\x16create_tree_error_code\"\xdd\x02\n" +
+	"\x13UserCherryPickError\x12N\n" +
+	"\x14cherry_pick_conflict\x18\x01 \x01(\v2\x1a.gitaly.MergeConflictErrorH\x00R\x12cherryPickConflict\x12P\n" +
+	"\x16target_branch_diverged\x18\x02 \x01(\v2\x18.gitaly.NotAncestorErrorH\x00R\x14targetBranchDiverged\x12\\\n" +
+	"\x17changes_already_applied\x18\x03 \x01(\v2\".gitaly.ChangesAlreadyAppliedErrorH\x00R\x15changesAlreadyApplied\x12=\n" +
+	"\faccess_check\x18\x04 \x01(\v2\x18.gitaly.AccessCheckErrorH\x00R\vaccessCheckB\a\n" +
+	"\x05error\"\xb6\x01\n" +
+	"\x16UserCommitFilesRequest\x12>\n" +
+	"\x06header\x18\x01 \x01(\v2$.gitaly.UserCommitFilesRequestHeaderH\x00R\x06header\x127\n" +
+	"\x06action\x18\x02 \x01(\v2\x1d.gitaly.UserCommitFilesActionH\x00R\x06actionB#\n" +
+	"!user_commit_files_request_payload\"\xb6\x04\n" +
+	"\x1cUserCommitFilesRequestHeader\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12 \n" +
+	"\x04user\x18\x02 \x01(\v2\f.gitaly.UserR\x04user\x12\x1f\n" +
+	"\vbranch_name\x18\x03 \x01(\fR\n" +
+	"branchName\x12%\n" +
+	"\x0ecommit_message\x18\x04 \x01(\fR\rcommitMessage\x12,\n" +
+	"\x12commit_author_name\x18\x05 \x01(\fR\x10commitAuthorName\x12.\n" +
+	"\x13commit_author_email\x18\x06 \x01(\fR\x11commitAuthorEmail\x12*\n" +
+	"\x11start_branch_name\x18\a \x01(\fR\x0fstartBranchName\x12=\n" +
+	"\x10start_repository\x18\b \x01(\v2\x12.gitaly.RepositoryR\x0fstartRepository\x12\x14\n" +
+	"\x05force\x18\t \x01(\bR\x05force\x12\x1b\n" +
+	"\tstart_sha\x18\n" +
+	" \x01(\tR\bstartSha\x128\n" +
+	"\ttimestamp\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12(\n" +
+	"\x10expected_old_oid\x18\f \x01(\tR\x0eexpectedOldOid\x12\x12\n" +
+	"\x04sign\x18\r \x01(\bR\x04sign\"\x96\x01\n" +
+	"\x15UserCommitFilesAction\x12=\n" +
+	"\x06header\x18\x01 \x01(\v2#.gitaly.UserCommitFilesActionHeaderH\x00R\x06header\x12\x1a\n" +
+	"\acontent\x18\x02 \x01(\fH\x00R\acontentB\"\n" +
+	" user_commit_files_action_payload\"\xf5\x02\n" +
+	"\x1bUserCommitFilesActionHeader\x12F\n" +
+	"\x06action\x18\x01 \x01(\x0e2..gitaly.UserCommitFilesActionHeader.ActionTypeR\x06action\x12\x1b\n" +
+	"\tfile_path\x18\x02 \x01(\fR\bfilePath\x12#\n" +
+	"\rprevious_path\x18\x03 \x01(\fR\fpreviousPath\x12%\n" +
+	"\x0ebase64_content\x18\x04 \x01(\bR\rbase64Content\x12)\n" +
+	"\x10execute_filemode\x18\x05 \x01(\bR\x0fexecuteFilemode\x12#\n" +
+	"\rinfer_content\x18\x06 \x01(\bR\finferContent\"U\n" +
+	"\n" +
+	"ActionType\x12\n" +
+	"\n" +
+	"\x06CREATE\x10\x00\x12\x0e\n" +
+	"\n" +
+	"CREATE_DIR\x10\x01\x12\n" +
+	"\n" +
+	"\x06UPDATE\x10\x02\x12\b\n" +
+	"\x04MOVE\x10\x03\x12\n" +
+	"\n" +
+	"\x06DELETE\x10\x04\x12\t\n" +
+	"\x05CHMOD\x10\x05\"\xaa\x01\n" +
+	"\x17UserCommitFilesResponse\x12B\n" +
+	"\rbranch_update\x18\x01 \x01(\v2\x1d.gitaly.OperationBranchUpdateR\fbranchUpdate\x12\x1f\n" +
+	"\vindex_error\x18\x02 \x01(\tR\n" +
+	"indexError\x12*\n" +
+	"\x11pre_receive_error\x18\x03 \x01(\tR\x0fpreReceiveError\"\xd3\x01\n" +
+	"\x14UserCommitFilesError\x12=\n" +
+	"\faccess_check\x18\x01 \x01(\v2\x18.gitaly.AccessCheckErrorH\x00R\vaccessCheck\x127\n" +
+	"\findex_update\x18\x02 \x01(\v2\x12.gitaly.IndexErrorH\x00R\vindexUpdate\x12:\n" +
+	"\vcustom_hook\x18\x03 \x01(\v2\x17.gitaly.CustomHookErrorH\x00R\n" +
+	"customHookB\a\n" +
+	"\x05error\"\xb1\x04\n" +
+	"\x1cUserRebaseConfirmableRequest\x12E\n" +
+	"\x06header\x18\x01 \x01(\v2+.gitaly.UserRebaseConfirmableRequest.HeaderH\x00R\x06header\x12\x16\n" +
+	"\x05apply\x18\x02 \x01(\bH\x00R\x05apply\x1a\x86\x03\n" +
+	"\x06Header\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12 \n" +
+	"\x04user\x18\x02 \x01(\v2\f.gitaly.UserR\x04user\x12\x1f\n" +
+	"\trebase_id\x18\x03 \x01(\tB\x02\x18\x01R\brebaseId\x12\x16\n" +
+	"\x06branch\x18\x04 \x01(\fR\x06branch\x12\x1d\n" +
+	"\n" +
+	"branch_sha\x18\x05 \x01(\tR\tbranchSha\x12?\n" +
+	"\x11remote_repository\x18\x06 \x01(\v2\x12.gitaly.RepositoryR\x10remoteRepository\x12#\n" +
+	"\rremote_branch\x18\a \x01(\fR\fremoteBranch\x12(\n" +
+	"\x10git_push_options\x18\b \x03(\tR\x0egitPushOptions\x128\n" +
+	"\ttimestamp\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\ttimestampB)\n" +
+	"'user_rebase_confirmable_request_payload\"\xbf\x01\n" +
+	"\x1dUserRebaseConfirmableResponse\x12\x1f\n" +
+	"\n" +
+	"rebase_sha\x18\x01 \x01(\tH\x00R\trebaseSha\x12'\n" +
+	"\x0erebase_applied\x18\x02 \x01(\bH\x00R\rrebaseAppliedB*\n" +
+	"(user_rebase_confirmable_response_payloadJ\x04\b\x03\x10\x04J\x04\b\x04\x10\x05R\x11pre_receive_errorR\tgit_error\"\xab\x01\n" +
+	"\x1aUserRebaseConfirmableError\x12E\n" +
+	"\x0frebase_conflict\x18\x01 \x01(\v2\x1a.gitaly.MergeConflictErrorH\x00R\x0erebaseConflict\x12=\n" +
+	"\faccess_check\x18\x02 \x01(\v2\x18.gitaly.AccessCheckErrorH\x00R\vaccessCheckB\a\n" +
+	"\x05error\"\xd1\x03\n" +
+	"\x11UserRevertRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12 \n" +
+	"\x04user\x18\x02 \x01(\v2\f.gitaly.UserR\x04user\x12)\n" +
+	"\x06commit\x18\x03 \x01(\v2\x11.gitaly.GitCommitR\x06commit\x12\x1f\n" +
+	"\vbranch_name\x18\x04 \x01(\fR\n" +
+	"branchName\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\fR\amessage\x12*\n" +
+	"\x11start_branch_name\x18\x06 \x01(\fR\x0fstartBranchName\x12=\n" +
+	"\x10start_repository\x18\a \x01(\v2\x12.gitaly.RepositoryR\x0fstartRepository\x12\x17\n" +
+	"\adry_run\x18\b \x01(\bR\x06dryRun\x128\n" +
+	"\ttimestamp\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12(\n" +
+	"\x10expected_old_oid\x18\n" +
+	" \x01(\tR\x0eexpectedOldOid\x12\x12\n" +
+	"\x04sign\x18\v \x01(\bR\x04sign\"\xea\x02\n" +
+	"\x12UserRevertResponse\x12B\n" +
+	"\rbranch_update\x18\x01 \x01(\v2\x1d.gitaly.OperationBranchUpdateR\fbranchUpdate\x12*\n" +
+	"\x11create_tree_error\x18\x02 \x01(\tR\x0fcreateTreeError\x12!\n" +
+	"\fcommit_error\x18\x03 \x01(\tR\vcommitError\x12*\n" +
+	"\x11pre_receive_error\x18\x04 \x01(\tR\x0fpreReceiveError\x12_\n" +
+	"\x16create_tree_error_code\x18\x05 \x01(\x0e2*.gitaly.UserRevertResponse.CreateTreeErrorR\x13createTreeErrorCode\"4\n" +
+	"\x0fCreateTreeError\x12\b\n" +
+	"\x04NONE\x10\x00\x12\t\n" +
+	"\x05EMPTY\x10\x01\x12\f\n" +
+	"\bCONFLICT\x10\x02\"\xb8\x02\n" +
+	"\x0fUserRevertError\x12C\n" +
+	"\x0emerge_conflict\x18\x01 \x01(\v2\x1a.gitaly.MergeConflictErrorH\x00R\rmergeConflict\x12\\\n" +
+	"\x17changes_already_applied\x18\x02 \x01(\v2\".gitaly.ChangesAlreadyAppliedErrorH\x00R\x15changesAlreadyApplied\x12:\n" +
+	"\vcustom_hook\x18\x03 \x01(\v2\x17.gitaly.CustomHookErrorH\x00R\n" +
+	"customHook\x12=\n" +
+	"\fnot_ancestor\x18\x04 \x01(\v2\x18.gitaly.NotAncestorErrorH\x00R\vnotAncestorB\a\n" +
+	"\x05error\"\xd7\x02\n" +
+	"\x11UserSquashRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12 \n" +
+	"\x04user\x18\x02 \x01(\v2\f.gitaly.UserR\x04user\x12\x1b\n" +
+	"\tstart_sha\x18\x05 \x01(\tR\bstartSha\x12\x17\n" +
+	"\aend_sha\x18\x06 \x01(\tR\x06endSha\x12$\n" +
+	"\x06author\x18\a \x01(\v2\f.gitaly.UserR\x06author\x12%\n" +
+	"\x0ecommit_message\x18\b \x01(\fR\rcommitMessage\x128\n" +
+	"\ttimestamp\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x12\n" +
+	"\x04sign\x18\n" +
+	" \x01(\bR\x04signJ\x04\b\x03\x10\x04J\x04\b\x04\x10\x05R\tsquash_id\"]\n" +
+	"\x12UserSquashResponse\x12\x1d\n" +
+	"\n" +
+	"squash_sha\x18\x01 \x01(\tR\tsquashShaJ\x04\b\x02\x10\x03J\x04\b\x03\x10\x04R\x11pre_receive_errorR\tgit_error\"\xac\x01\n" +
+	"\x0fUserSquashError\x12I\n" +
+	"\x10resolve_revision\x18\x01 \x01(\v2\x1c.gitaly.ResolveRevisionErrorH\x00R\x0fresolveRevision\x12E\n" +
+	"\x0frebase_conflict\x18\x02 \x01(\v2\x1a.gitaly.MergeConflictErrorH\x00R\x0erebaseConflictB\a\n" +
+	"\x05error\"\x87\x03\n" +
+	"\x15UserApplyPatchRequest\x12>\n" +
+	"\x06header\x18\x01 \x01(\v2$.gitaly.UserApplyPatchRequest.HeaderH\x00R\x06header\x12\x1a\n" +
+	"\apatches\x18\x02 \x01(\fH\x00R\apatches\x1a\xed\x01\n" +
+	"\x06Header\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12 \n" +
+	"\x04user\x18\x02 \x01(\v2\f.gitaly.UserR\x04user\x12#\n" +
+	"\rtarget_branch\x18\x03 \x01(\fR\ftargetBranch\x128\n" +
+	"\ttimestamp\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12(\n" +
+	"\x10expected_old_oid\x18\x05 \x01(\tR\x0eexpectedOldOidB\"\n" +
+	" user_apply_patch_request_payload\"\\\n" +
+	"\x16UserApplyPatchResponse\x12B\n" +
+	"\rbranch_update\x18\x01 \x01(\v2\x1d.gitaly.OperationBranchUpdateR\fbranchUpdate\"Z\n" +
+	"\x13UserApplyPatchError\x12:\n" +
+	"\vcustom_hook\x18\x01 \x01(\v2\x17.gitaly.CustomHookErrorH\x00R\n" +
+	"customHookB\a\n" +
+	"\x05error\"\xd8\x02\n" +
+	"\x1aUserUpdateSubmoduleRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12 \n" +
+	"\x04user\x18\x02 \x01(\v2\f.gitaly.UserR\x04user\x12\x1d\n" +
+	"\n" +
+	"commit_sha\x18\x03 \x01(\tR\tcommitSha\x12\x16\n" +
+	"\x06branch\x18\x04 \x01(\fR\x06branch\x12\x1c\n" +
+	"\tsubmodule\x18\x05 \x01(\fR\tsubmodule\x12%\n" +
+	"\x0ecommit_message\x18\x06 \x01(\fR\rcommitMessage\x128\n" +
+	"\ttimestamp\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12(\n" +
+	"\x10expected_old_oid\x18\b \x01(\tR\x0eexpectedOldOid\"\xc9\x01\n" +
+	"\x1bUserUpdateSubmoduleResponse\x12B\n" +
+	"\rbranch_update\x18\x01 \x01(\v2\x1d.gitaly.OperationBranchUpdateR\fbranchUpdate\x12*\n" +
+	"\x11pre_receive_error\x18\x02 \x01(\tR\x0fpreReceiveError\x12!\n" +
+	"\fcommit_error\x18\x04 \x01(\tR\vcommitErrorJ\x04\b\x03\x10\x04R\x11create_tree_error\"\xde\x01\n" +
+	"\x18UserUpdateSubmoduleError\x12:\n" +
+	"\vcustom_hook\x18\x01 \x01(\v2\x17.gitaly.CustomHookErrorH\x00R\n" +
+	"customHook\x12I\n" +
+	"\x10reference_update\x18\x02 \x01(\v2\x1c.gitaly.ReferenceUpdateErrorH\x00R\x0freferenceUpdate\x122\n" +
+	"\n" +
+	"path_error\x18\x03 \x01(\v2\x11.gitaly.PathErrorH\x00R\tpathErrorB\a\n" +
+	"\x05error2\xc9\v\n" +
 	"\x10OperationService\x12]\n" +
 	"\x10UserCreateBranch\x12\x1f.gitaly.UserCreateBranchRequest\x1a .gitaly.UserCreateBranchResponse\"\x06\xfa\x97(\x02\b\x01\x12]\n" +
-	"\x10UserDeleteBranch\x12\x1f.gitaly.UserDeleteBranchRequest\x1a .gitaly.UserDeleteBranchResponse\"\x06\xfa\x97(\x02\b\x01B\x1cZ\x1agitsplit/proto/go/gitalypbb\x06proto3"
+	"\x10UserDeleteBranch\x12\x1f.gitaly.UserDeleteBranchRequest\x1a .gitaly.UserDeleteBranchResponse\"\x06\xfa\x97(\x02\b\x01\x12]\n" +
+	"\x10UserUpdateBranch\x12\x1f.gitaly.UserUpdateBranchRequest\x1a .gitaly.UserUpdateBranchResponse\"\x06\xfa\x97(\x02\b\x01\x12T\n" +
+	"\rUserCreateTag\x12\x1c.gitaly.UserCreateTagRequest\x1a\x1d.gitaly.UserCreateTagResponse\"\x06\xfa\x97(\x02\b\x01\x12T\n" +
+	"\rUserDeleteTag\x12\x1c.gitaly.UserDeleteTagRequest\x1a\x1d.gitaly.UserDeleteTagResponse\"\x06\xfa\x97(\x02\b\x01\x12W\n" +
+	"\x0eUserMergeToRef\x12\x1d.gitaly.UserMergeToRefRequest\x1a\x1e.gitaly.UserMergeToRefResponse\"\x06\xfa\x97(\x02\b\x01\x12Z\n" +
+	"\x0fUserRebaseToRef\x12\x1e.gitaly.UserRebaseToRefRequest\x1a\x1f.gitaly.UserRebaseToRefResponse\"\x06\xfa\x97(\x02\b\x01\x12^\n" +
+	"\x0fUserMergeBranch\x12\x1e.gitaly.UserMergeBranchRequest\x1a\x1f.gitaly.UserMergeBranchResponse\"\x06\xfa\x97(\x02\b\x01(\x010\x01\x12Q\n" +
+	"\fUserFFBranch\x12\x1b.gitaly.UserFFBranchRequest\x1a\x1c.gitaly.UserFFBranchResponse\"\x06\xfa\x97(\x02\b\x01\x12W\n" +
+	"\x0eUserCherryPick\x12\x1d.gitaly.UserCherryPickRequest\x1a\x1e.gitaly.UserCherryPickResponse\"\x06\xfa\x97(\x02\b\x01\x12\\\n" +
+	"\x0fUserCommitFiles\x12\x1e.gitaly.UserCommitFilesRequest\x1a\x1f.gitaly.UserCommitFilesResponse\"\x06\xfa\x97(\x02\b\x01(\x01\x12p\n" +
+	"\x15UserRebaseConfirmable\x12$.gitaly.UserRebaseConfirmableRequest\x1a%.gitaly.UserRebaseConfirmableResponse\"\x06\xfa\x97(\x02\b\x01(\x010\x01\x12K\n" +
+	"\n" +
+	"UserRevert\x12\x19.gitaly.UserRevertRequest\x1a\x1a.gitaly.UserRevertResponse\"\x06\xfa\x97(\x02\b\x01\x12K\n" +
+	"\n" +
+	"UserSquash\x12\x19.gitaly.UserSquashRequest\x1a\x1a.gitaly.UserSquashResponse\"\x06\xfa\x97(\x02\b\x01\x12Y\n" +
+	"\x0eUserApplyPatch\x12\x1d.gitaly.UserApplyPatchRequest\x1a\x1e.gitaly.UserApplyPatchResponse\"\x06\xfa\x97(\x02\b\x01(\x01\x12f\n" +
+	"\x13UserUpdateSubmodule\x12\".gitaly.UserUpdateSubmoduleRequest\x1a#.gitaly.UserUpdateSubmoduleResponse\"\x06\xfa\x97(\x02\b\x01B\x1cZ\x1agitsplit/proto/go/gitalypbb\x06proto3"
 
 var (
 	file_gitaly_operations_proto_rawDescOnce sync.Once
@@ -477,40 +4797,215 @@ func file_gitaly_operations_proto_rawDescGZIP() []byte {
 	return file_gitaly_operations_proto_rawDescData
 }
 
-var file_gitaly_operations_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_gitaly_operations_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_gitaly_operations_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_gitaly_operations_proto_goTypes = []any{
-	(*UserCreateBranchRequest)(nil),  // 0: gitaly.UserCreateBranchRequest
-	(*UserCreateBranchResponse)(nil), // 1: gitaly.UserCreateBranchResponse
-	(*UserCreateBranchError)(nil),    // 2: gitaly.UserCreateBranchError
-	(*UserDeleteBranchRequest)(nil),  // 3: gitaly.UserDeleteBranchRequest
-	(*UserDeleteBranchResponse)(nil), // 4: gitaly.UserDeleteBranchResponse
-	(*UserDeleteBranchError)(nil),    // 5: gitaly.UserDeleteBranchError
-	(*Repository)(nil),               // 6: gitaly.Repository
-	(*User)(nil),                     // 7: gitaly.User
-	(*Branch)(nil),                   // 8: gitaly.Branch
-	(*CustomHookError)(nil),          // 9: gitaly.CustomHookError
-	(*AccessCheckError)(nil),         // 10: gitaly.AccessCheckError
-	(*ReferenceUpdateError)(nil),     // 11: gitaly.ReferenceUpdateError
+	(UserCommitFilesActionHeader_ActionType)(0), // 0: gitaly.UserCommitFilesActionHeader.ActionType
+	(UserRevertResponse_CreateTreeError)(0),     // 1: gitaly.UserRevertResponse.CreateTreeError
+	(*UserCreateBranchRequest)(nil),             // 2: gitaly.UserCreateBranchRequest
+	(*UserCreateBranchResponse)(nil),            // 3: gitaly.UserCreateBranchResponse
+	(*UserCreateBranchError)(nil),               // 4: gitaly.UserCreateBranchError
+	(*UserDeleteBranchRequest)(nil),             // 5: gitaly.UserDeleteBranchRequest
+	(*UserDeleteBranchResponse)(nil),            // 6: gitaly.UserDeleteBranchResponse
+	(*UserDeleteBranchError)(nil),               // 7: gitaly.UserDeleteBranchError
+	(*OperationBranchUpdate)(nil),               // 8: gitaly.OperationBranchUpdate
+	(*UserUpdateBranchRequest)(nil),             // 9: gitaly.UserUpdateBranchRequest
+	(*UserUpdateBranchResponse)(nil),            // 10: gitaly.UserUpdateBranchResponse
+	(*UserCreateTagRequest)(nil),                // 11: gitaly.UserCreateTagRequest
+	(*UserCreateTagResponse)(nil),               // 12: gitaly.UserCreateTagResponse
+	(*UserCreateTagError)(nil),                  // 13: gitaly.UserCreateTagError
+	(*UserDeleteTagRequest)(nil),                // 14: gitaly.UserDeleteTagRequest
+	(*UserDeleteTagResponse)(nil),               // 15: gitaly.UserDeleteTagResponse
+	(*UserMergeToRefRequest)(nil),               // 16: gitaly.UserMergeToRefRequest
+	(*UserMergeToRefResponse)(nil),              // 17: gitaly.UserMergeToRefResponse
+	(*UserRebaseToRefRequest)(nil),              // 18: gitaly.UserRebaseToRefRequest
+	(*UserRebaseToRefResponse)(nil),             // 19: gitaly.UserRebaseToRefResponse
+	(*UserMergeBranchRequest)(nil),              // 20: gitaly.UserMergeBranchRequest
+	(*UserMergeBranchResponse)(nil),             // 21: gitaly.UserMergeBranchResponse
+	(*UserMergeBranchError)(nil),                // 22: gitaly.UserMergeBranchError
+	(*UserFFBranchRequest)(nil),                 // 23: gitaly.UserFFBranchRequest
+	(*UserFFBranchResponse)(nil),                // 24: gitaly.UserFFBranchResponse
+	(*UserFFBranchError)(nil),                   // 25: gitaly.UserFFBranchError
+	(*UserCherryPickRequest)(nil),               // 26: gitaly.UserCherryPickRequest
+	(*UserCherryPickResponse)(nil),              // 27: gitaly.UserCherryPickResponse
+	(*UserCherryPickError)(nil),                 // 28: gitaly.UserCherryPickError
+	(*UserCommitFilesRequest)(nil),              // 29: gitaly.UserCommitFilesRequest
+	(*UserCommitFilesRequestHeader)(nil),        // 30: gitaly.UserCommitFilesRequestHeader
+	(*UserCommitFilesAction)(nil),               // 31: gitaly.UserCommitFilesAction
+	(*UserCommitFilesActionHeader)(nil),         // 32: gitaly.UserCommitFilesActionHeader
+	(*UserCommitFilesResponse)(nil),             // 33: gitaly.UserCommitFilesResponse
+	(*UserCommitFilesError)(nil),                // 34: gitaly.UserCommitFilesError
+	(*UserRebaseConfirmableRequest)(nil),        // 35: gitaly.UserRebaseConfirmableRequest
+	(*UserRebaseConfirmableResponse)(nil),       // 36: gitaly.UserRebaseConfirmableResponse
+	(*UserRebaseConfirmableError)(nil),          // 37: gitaly.UserRebaseConfirmableError
+	(*UserRevertRequest)(nil),                   // 38: gitaly.UserRevertRequest
+	(*UserRevertResponse)(nil),                  // 39: gitaly.UserRevertResponse
+	(*UserRevertError)(nil),                     // 40: gitaly.UserRevertError
+	(*UserSquashRequest)(nil),                   // 41: gitaly.UserSquashRequest
+	(*UserSquashResponse)(nil),                  // 42: gitaly.UserSquashResponse
+	(*UserSquashError)(nil),                     // 43: gitaly.UserSquashError
+	(*UserApplyPatchRequest)(nil),               // 44: gitaly.UserApplyPatchRequest
+	(*UserApplyPatchResponse)(nil),              // 45: gitaly.UserApplyPatchResponse
+	(*UserApplyPatchError)(nil),                 // 46: gitaly.UserApplyPatchError
+	(*UserUpdateSubmoduleRequest)(nil),          // 47: gitaly.UserUpdateSubmoduleRequest
+	(*UserUpdateSubmoduleResponse)(nil),         // 48: gitaly.UserUpdateSubmoduleResponse
+	(*UserUpdateSubmoduleError)(nil),            // 49: gitaly.UserUpdateSubmoduleError
+	(*UserRebaseConfirmableRequest_Header)(nil), // 50: gitaly.UserRebaseConfirmableRequest.Header
+	(*UserApplyPatchRequest_Header)(nil),        // 51: gitaly.UserApplyPatchRequest.Header
+	(*Repository)(nil),                          // 52: gitaly.Repository
+	(*User)(nil),                                // 53: gitaly.User
+	(*Branch)(nil),                              // 54: gitaly.Branch
+	(*CustomHookError)(nil),                     // 55: gitaly.CustomHookError
+	(*AccessCheckError)(nil),                    // 56: gitaly.AccessCheckError
+	(*ReferenceUpdateError)(nil),                // 57: gitaly.ReferenceUpdateError
+	(*timestamppb.Timestamp)(nil),               // 58: google.protobuf.Timestamp
+	(*Tag)(nil),                                 // 59: gitaly.Tag
+	(*ReferenceExistsError)(nil),                // 60: gitaly.ReferenceExistsError
+	(*MergeConflictError)(nil),                  // 61: gitaly.MergeConflictError
+	(*GitCommit)(nil),                           // 62: gitaly.GitCommit
+	(*NotAncestorError)(nil),                    // 63: gitaly.NotAncestorError
+	(*ChangesAlreadyAppliedError)(nil),          // 64: gitaly.ChangesAlreadyAppliedError
+	(*IndexError)(nil),                          // 65: gitaly.IndexError
+	(*ResolveRevisionError)(nil),                // 66: gitaly.ResolveRevisionError
+	(*PathError)(nil),                           // 67: gitaly.PathError
 }
 var file_gitaly_operations_proto_depIdxs = []int32{
-	6,  // 0: gitaly.UserCreateBranchRequest.repository:type_name -> gitaly.Repository
-	7,  // 1: gitaly.UserCreateBranchRequest.user:type_name -> gitaly.User
-	8,  // 2: gitaly.UserCreateBranchResponse.branch:type_name -> gitaly.Branch
-	9,  // 3: gitaly.UserCreateBranchError.custom_hook:type_name -> gitaly.CustomHookError
-	6,  // 4: gitaly.UserDeleteBranchRequest.repository:type_name -> gitaly.Repository
-	7,  // 5: gitaly.UserDeleteBranchRequest.user:type_name -> gitaly.User
-	10, // 6: gitaly.UserDeleteBranchError.access_check:type_name -> gitaly.AccessCheckError
-	11, // 7: gitaly.UserDeleteBranchError.reference_update:type_name -> gitaly.ReferenceUpdateError
-	9,  // 8: gitaly.UserDeleteBranchError.custom_hook:type_name -> gitaly.CustomHookError
-	0,  // 9: gitaly.OperationService.UserCreateBranch:input_type -> gitaly.UserCreateBranchRequest
-	3,  // 10: gitaly.OperationService.UserDeleteBranch:input_type -> gitaly.UserDeleteBranchRequest
-	1,  // 11: gitaly.OperationService.UserCreateBranch:output_type -> gitaly.UserCreateBranchResponse
-	4,  // 12: gitaly.OperationService.UserDeleteBranch:output_type -> gitaly.UserDeleteBranchResponse
-	11, // [11:13] is the sub-list for method output_type
-	9,  // [9:11] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	52,  // 0: gitaly.UserCreateBranchRequest.repository:type_name -> gitaly.Repository
+	53,  // 1: gitaly.UserCreateBranchRequest.user:type_name -> gitaly.User
+	54,  // 2: gitaly.UserCreateBranchResponse.branch:type_name -> gitaly.Branch
+	55,  // 3: gitaly.UserCreateBranchError.custom_hook:type_name -> gitaly.CustomHookError
+	52,  // 4: gitaly.UserDeleteBranchRequest.repository:type_name -> gitaly.Repository
+	53,  // 5: gitaly.UserDeleteBranchRequest.user:type_name -> gitaly.User
+	56,  // 6: gitaly.UserDeleteBranchError.access_check:type_name -> gitaly.AccessCheckError
+	57,  // 7: gitaly.UserDeleteBranchError.reference_update:type_name -> gitaly.ReferenceUpdateError
+	55,  // 8: gitaly.UserDeleteBranchError.custom_hook:type_name -> gitaly.CustomHookError
+	52,  // 9: gitaly.UserUpdateBranchRequest.repository:type_name -> gitaly.Repository
+	53,  // 10: gitaly.UserUpdateBranchRequest.user:type_name -> gitaly.User
+	52,  // 11: gitaly.UserCreateTagRequest.repository:type_name -> gitaly.Repository
+	53,  // 12: gitaly.UserCreateTagRequest.user:type_name -> gitaly.User
+	58,  // 13: gitaly.UserCreateTagRequest.timestamp:type_name -> google.protobuf.Timestamp
+	59,  // 14: gitaly.UserCreateTagResponse.tag:type_name -> gitaly.Tag
+	56,  // 15: gitaly.UserCreateTagError.access_check:type_name -> gitaly.AccessCheckError
+	57,  // 16: gitaly.UserCreateTagError.reference_update:type_name -> gitaly.ReferenceUpdateError
+	55,  // 17: gitaly.UserCreateTagError.custom_hook:type_name -> gitaly.CustomHookError
+	60,  // 18: gitaly.UserCreateTagError.reference_exists:type_name -> gitaly.ReferenceExistsError
+	52,  // 19: gitaly.UserDeleteTagRequest.repository:type_name -> gitaly.Repository
+	53,  // 20: gitaly.UserDeleteTagRequest.user:type_name -> gitaly.User
+	52,  // 21: gitaly.UserMergeToRefRequest.repository:type_name -> gitaly.Repository
+	53,  // 22: gitaly.UserMergeToRefRequest.user:type_name -> gitaly.User
+	58,  // 23: gitaly.UserMergeToRefRequest.timestamp:type_name -> google.protobuf.Timestamp
+	52,  // 24: gitaly.UserRebaseToRefRequest.repository:type_name -> gitaly.Repository
+	53,  // 25: gitaly.UserRebaseToRefRequest.user:type_name -> gitaly.User
+	58,  // 26: gitaly.UserRebaseToRefRequest.timestamp:type_name -> google.protobuf.Timestamp
+	52,  // 27: gitaly.UserMergeBranchRequest.repository:type_name -> gitaly.Repository
+	53,  // 28: gitaly.UserMergeBranchRequest.user:type_name -> gitaly.User
+	58,  // 29: gitaly.UserMergeBranchRequest.timestamp:type_name -> google.protobuf.Timestamp
+	8,   // 30: gitaly.UserMergeBranchResponse.branch_update:type_name -> gitaly.OperationBranchUpdate
+	56,  // 31: gitaly.UserMergeBranchError.access_check:type_name -> gitaly.AccessCheckError
+	57,  // 32: gitaly.UserMergeBranchError.reference_update:type_name -> gitaly.ReferenceUpdateError
+	55,  // 33: gitaly.UserMergeBranchError.custom_hook:type_name -> gitaly.CustomHookError
+	61,  // 34: gitaly.UserMergeBranchError.merge_conflict:type_name -> gitaly.MergeConflictError
+	52,  // 35: gitaly.UserFFBranchRequest.repository:type_name -> gitaly.Repository
+	53,  // 36: gitaly.UserFFBranchRequest.user:type_name -> gitaly.User
+	8,   // 37: gitaly.UserFFBranchResponse.branch_update:type_name -> gitaly.OperationBranchUpdate
+	55,  // 38: gitaly.UserFFBranchError.custom_hook:type_name -> gitaly.CustomHookError
+	57,  // 39: gitaly.UserFFBranchError.reference_update:type_name -> gitaly.ReferenceUpdateError
+	52,  // 40: gitaly.UserCherryPickRequest.repository:type_name -> gitaly.Repository
+	53,  // 41: gitaly.UserCherryPickRequest.user:type_name -> gitaly.User
+	62,  // 42: gitaly.UserCherryPickRequest.commit:type_name -> gitaly.GitCommit
+	52,  // 43: gitaly.UserCherryPickRequest.start_repository:type_name -> gitaly.Repository
+	58,  // 44: gitaly.UserCherryPickRequest.timestamp:type_name -> google.protobuf.Timestamp
+	8,   // 45: gitaly.UserCherryPickResponse.branch_update:type_name -> gitaly.OperationBranchUpdate
+	61,  // 46: gitaly.UserCherryPickError.cherry_pick_conflict:type_name -> gitaly.MergeConflictError
+	63,  // 47: gitaly.UserCherryPickError.target_branch_diverged:type_name -> gitaly.NotAncestorError
+	64,  // 48: gitaly.UserCherryPickError.changes_already_applied:type_name -> gitaly.ChangesAlreadyAppliedError
+	56,  // 49: gitaly.UserCherryPickError.access_check:type_name -> gitaly.AccessCheckError
+	30,  // 50: gitaly.UserCommitFilesRequest.header:type_name -> gitaly.UserCommitFilesRequestHeader
+	31,  // 51: gitaly.UserCommitFilesRequest.action:type_name -> gitaly.UserCommitFilesAction
+	52,  // 52: gitaly.UserCommitFilesRequestHeader.repository:type_name -> gitaly.Repository
+	53,  // 53: gitaly.UserCommitFilesRequestHeader.user:type_name -> gitaly.User
+	52,  // 54: gitaly.UserCommitFilesRequestHeader.start_repository:type_name -> gitaly.Repository
+	58,  // 55: gitaly.UserCommitFilesRequestHeader.timestamp:type_name -> google.protobuf.Timestamp
+	32,  // 56: gitaly.UserCommitFilesAction.header:type_name -> gitaly.UserCommitFilesActionHeader
+	0,   // 57: gitaly.UserCommitFilesActionHeader.action:type_name -> gitaly.UserCommitFilesActionHeader.ActionType
+	8,   // 58: gitaly.UserCommitFilesResponse.branch_update:type_name -> gitaly.OperationBranchUpdate
+	56,  // 59: gitaly.UserCommitFilesError.access_check:type_name -> gitaly.AccessCheckError
+	65,  // 60: gitaly.UserCommitFilesError.index_update:type_name -> gitaly.IndexError
+	55,  // 61: gitaly.UserCommitFilesError.custom_hook:type_name -> gitaly.CustomHookError
+	50,  // 62: gitaly.UserRebaseConfirmableRequest.header:type_name -> gitaly.UserRebaseConfirmableRequest.Header
+	61,  // 63: gitaly.UserRebaseConfirmableError.rebase_conflict:type_name -> gitaly.MergeConflictError
+	56,  // 64: gitaly.UserRebaseConfirmableError.access_check:type_name -> gitaly.AccessCheckError
+	52,  // 65: gitaly.UserRevertRequest.repository:type_name -> gitaly.Repository
+	53,  // 66: gitaly.UserRevertRequest.user:type_name -> gitaly.User
+	62,  // 67: gitaly.UserRevertRequest.commit:type_name -> gitaly.GitCommit
+	52,  // 68: gitaly.UserRevertRequest.start_repository:type_name -> gitaly.Repository
+	58,  // 69: gitaly.UserRevertRequest.timestamp:type_name -> google.protobuf.Timestamp
+	8,   // 70: gitaly.UserRevertResponse.branch_update:type_name -> gitaly.OperationBranchUpdate
+	1,   // 71: gitaly.UserRevertResponse.create_tree_error_code:type_name -> gitaly.UserRevertResponse.CreateTreeError
+	61,  // 72: gitaly.UserRevertError.merge_conflict:type_name -> gitaly.MergeConflictError
+	64,  // 73: gitaly.UserRevertError.changes_already_applied:type_name -> gitaly.ChangesAlreadyAppliedError
+	55,  // 74: gitaly.UserRevertError.custom_hook:type_name -> gitaly.CustomHookError
+	63,  // 75: gitaly.UserRevertError.not_ancestor:type_name -> gitaly.NotAncestorError
+	52,  // 76: gitaly.UserSquashRequest.repository:type_name -> gitaly.Repository
+	53,  // 77: gitaly.UserSquashRequest.user:type_name -> gitaly.User
+	53,  // 78: gitaly.UserSquashRequest.author:type_name -> gitaly.User
+	58,  // 79: gitaly.UserSquashRequest.timestamp:type_name -> google.protobuf.Timestamp
+	66,  // 80: gitaly.UserSquashError.resolve_revision:type_name -> gitaly.ResolveRevisionError
+	61,  // 81: gitaly.UserSquashError.rebase_conflict:type_name -> gitaly.MergeConflictError
+	51,  // 82: gitaly.UserApplyPatchRequest.header:type_name -> gitaly.UserApplyPatchRequest.Header
+	8,   // 83: gitaly.UserApplyPatchResponse.branch_update:type_name -> gitaly.OperationBranchUpdate
+	55,  // 84: gitaly.UserApplyPatchError.custom_hook:type_name -> gitaly.CustomHookError
+	52,  // 85: gitaly.UserUpdateSubmoduleRequest.repository:type_name -> gitaly.Repository
+	53,  // 86: gitaly.UserUpdateSubmoduleRequest.user:type_name -> gitaly.User
+	58,  // 87: gitaly.UserUpdateSubmoduleRequest.timestamp:type_name -> google.protobuf.Timestamp
+	8,   // 88: gitaly.UserUpdateSubmoduleResponse.branch_update:type_name -> gitaly.OperationBranchUpdate
+	55,  // 89: gitaly.UserUpdateSubmoduleError.custom_hook:type_name -> gitaly.CustomHookError
+	57,  // 90: gitaly.UserUpdateSubmoduleError.reference_update:type_name -> gitaly.ReferenceUpdateError
+	67,  // 91: gitaly.UserUpdateSubmoduleError.path_error:type_name -> gitaly.PathError
+	52,  // 92: gitaly.UserRebaseConfirmableRequest.Header.repository:type_name -> gitaly.Repository
+	53,  // 93: gitaly.UserRebaseConfirmableRequest.Header.user:type_name -> gitaly.User
+	52,  // 94: gitaly.UserRebaseConfirmableRequest.Header.remote_repository:type_name -> gitaly.Repository
+	58,  // 95: gitaly.UserRebaseConfirmableRequest.Header.timestamp:type_name -> google.protobuf.Timestamp
+	52,  // 96: gitaly.UserApplyPatchRequest.Header.repository:type_name -> gitaly.Repository
+	53,  // 97: gitaly.UserApplyPatchRequest.Header.user:type_name -> gitaly.User
+	58,  // 98: gitaly.UserApplyPatchRequest.Header.timestamp:type_name -> google.protobuf.Timestamp
+	2,   // 99: gitaly.OperationService.UserCreateBranch:input_type -> gitaly.UserCreateBranchRequest
+	5,   // 100: gitaly.OperationService.UserDeleteBranch:input_type -> gitaly.UserDeleteBranchRequest
+	9,   // 101: gitaly.OperationService.UserUpdateBranch:input_type -> gitaly.UserUpdateBranchRequest
+	11,  // 102: gitaly.OperationService.UserCreateTag:input_type -> gitaly.UserCreateTagRequest
+	14,  // 103: gitaly.OperationService.UserDeleteTag:input_type -> gitaly.UserDeleteTagRequest
+	16,  // 104: gitaly.OperationService.UserMergeToRef:input_type -> gitaly.UserMergeToRefRequest
+	18,  // 105: gitaly.OperationService.UserRebaseToRef:input_type -> gitaly.UserRebaseToRefRequest
+	20,  // 106: gitaly.OperationService.UserMergeBranch:input_type -> gitaly.UserMergeBranchRequest
+	23,  // 107: gitaly.OperationService.UserFFBranch:input_type -> gitaly.UserFFBranchRequest
+	26,  // 108: gitaly.OperationService.UserCherryPick:input_type -> gitaly.UserCherryPickRequest
+	29,  // 109: gitaly.OperationService.UserCommitFiles:input_type -> gitaly.UserCommitFilesRequest
+	35,  // 110: gitaly.OperationService.UserRebaseConfirmable:input_type -> gitaly.UserRebaseConfirmableRequest
+	38,  // 111: gitaly.OperationService.UserRevert:input_type -> gitaly.UserRevertRequest
+	41,  // 112: gitaly.OperationService.UserSquash:input_type -> gitaly.UserSquashRequest
+	44,  // 113: gitaly.OperationService.UserApplyPatch:input_type -> gitaly.UserApplyPatchRequest
+	47,  // 114: gitaly.OperationService.UserUpdateSubmodule:input_type -> gitaly.UserUpdateSubmoduleRequest
+	3,   // 115: gitaly.OperationService.UserCreateBranch:output_type -> gitaly.UserCreateBranchResponse
+	6,   // 116: gitaly.OperationService.UserDeleteBranch:output_type -> gitaly.UserDeleteBranchResponse
+	10,  // 117: gitaly.OperationService.UserUpdateBranch:output_type -> gitaly.UserUpdateBranchResponse
+	12,  // 118: gitaly.OperationService.UserCreateTag:output_type -> gitaly.UserCreateTagResponse
+	15,  // 119: gitaly.OperationService.UserDeleteTag:output_type -> gitaly.UserDeleteTagResponse
+	17,  // 120: gitaly.OperationService.UserMergeToRef:output_type -> gitaly.UserMergeToRefResponse
+	19,  // 121: gitaly.OperationService.UserRebaseToRef:output_type -> gitaly.UserRebaseToRefResponse
+	21,  // 122: gitaly.OperationService.UserMergeBranch:output_type -> gitaly.UserMergeBranchResponse
+	24,  // 123: gitaly.OperationService.UserFFBranch:output_type -> gitaly.UserFFBranchResponse
+	27,  // 124: gitaly.OperationService.UserCherryPick:output_type -> gitaly.UserCherryPickResponse
+	33,  // 125: gitaly.OperationService.UserCommitFiles:output_type -> gitaly.UserCommitFilesResponse
+	36,  // 126: gitaly.OperationService.UserRebaseConfirmable:output_type -> gitaly.UserRebaseConfirmableResponse
+	39,  // 127: gitaly.OperationService.UserRevert:output_type -> gitaly.UserRevertResponse
+	42,  // 128: gitaly.OperationService.UserSquash:output_type -> gitaly.UserSquashResponse
+	45,  // 129: gitaly.OperationService.UserApplyPatch:output_type -> gitaly.UserApplyPatchResponse
+	48,  // 130: gitaly.OperationService.UserUpdateSubmodule:output_type -> gitaly.UserUpdateSubmoduleResponse
+	115, // [115:131] is the sub-list for method output_type
+	99,  // [99:115] is the sub-list for method input_type
+	99,  // [99:99] is the sub-list for extension type_name
+	99,  // [99:99] is the sub-list for extension extendee
+	0,   // [0:99] is the sub-list for field type_name
 }
 
 func init() { file_gitaly_operations_proto_init() }
@@ -529,18 +5024,88 @@ func file_gitaly_operations_proto_init() {
 		(*UserDeleteBranchError_ReferenceUpdate)(nil),
 		(*UserDeleteBranchError_CustomHook)(nil),
 	}
+	file_gitaly_operations_proto_msgTypes[11].OneofWrappers = []any{
+		(*UserCreateTagError_AccessCheck)(nil),
+		(*UserCreateTagError_ReferenceUpdate)(nil),
+		(*UserCreateTagError_CustomHook)(nil),
+		(*UserCreateTagError_ReferenceExists)(nil),
+	}
+	file_gitaly_operations_proto_msgTypes[20].OneofWrappers = []any{
+		(*UserMergeBranchError_AccessCheck)(nil),
+		(*UserMergeBranchError_ReferenceUpdate)(nil),
+		(*UserMergeBranchError_CustomHook)(nil),
+		(*UserMergeBranchError_MergeConflict)(nil),
+	}
+	file_gitaly_operations_proto_msgTypes[23].OneofWrappers = []any{
+		(*UserFFBranchError_CustomHook)(nil),
+		(*UserFFBranchError_ReferenceUpdate)(nil),
+	}
+	file_gitaly_operations_proto_msgTypes[26].OneofWrappers = []any{
+		(*UserCherryPickError_CherryPickConflict)(nil),
+		(*UserCherryPickError_TargetBranchDiverged)(nil),
+		(*UserCherryPickError_ChangesAlreadyApplied)(nil),
+		(*UserCherryPickError_AccessCheck)(nil),
+	}
+	file_gitaly_operations_proto_msgTypes[27].OneofWrappers = []any{
+		(*UserCommitFilesRequest_Header)(nil),
+		(*UserCommitFilesRequest_Action)(nil),
+	}
+	file_gitaly_operations_proto_msgTypes[29].OneofWrappers = []any{
+		(*UserCommitFilesAction_Header)(nil),
+		(*UserCommitFilesAction_Content)(nil),
+	}
+	file_gitaly_operations_proto_msgTypes[32].OneofWrappers = []any{
+		(*UserCommitFilesError_AccessCheck)(nil),
+		(*UserCommitFilesError_IndexUpdate)(nil),
+		(*UserCommitFilesError_CustomHook)(nil),
+	}
+	file_gitaly_operations_proto_msgTypes[33].OneofWrappers = []any{
+		(*UserRebaseConfirmableRequest_Header_)(nil),
+		(*UserRebaseConfirmableRequest_Apply)(nil),
+	}
+	file_gitaly_operations_proto_msgTypes[34].OneofWrappers = []any{
+		(*UserRebaseConfirmableResponse_RebaseSha)(nil),
+		(*UserRebaseConfirmableResponse_RebaseApplied)(nil),
+	}
+	file_gitaly_operations_proto_msgTypes[35].OneofWrappers = []any{
+		(*UserRebaseConfirmableError_RebaseConflict)(nil),
+		(*UserRebaseConfirmableError_AccessCheck)(nil),
+	}
+	file_gitaly_operations_proto_msgTypes[38].OneofWrappers = []any{
+		(*UserRevertError_MergeConflict)(nil),
+		(*UserRevertError_ChangesAlreadyApplied)(nil),
+		(*UserRevertError_CustomHook)(nil),
+		(*UserRevertError_NotAncestor)(nil),
+	}
+	file_gitaly_operations_proto_msgTypes[41].OneofWrappers = []any{
+		(*UserSquashError_ResolveRevision)(nil),
+		(*UserSquashError_RebaseConflict)(nil),
+	}
+	file_gitaly_operations_proto_msgTypes[42].OneofWrappers = []any{
+		(*UserApplyPatchRequest_Header_)(nil),
+		(*UserApplyPatchRequest_Patches)(nil),
+	}
+	file_gitaly_operations_proto_msgTypes[44].OneofWrappers = []any{
+		(*UserApplyPatchError_CustomHook)(nil),
+	}
+	file_gitaly_operations_proto_msgTypes[47].OneofWrappers = []any{
+		(*UserUpdateSubmoduleError_CustomHook)(nil),
+		(*UserUpdateSubmoduleError_ReferenceUpdate)(nil),
+		(*UserUpdateSubmoduleError_PathError)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gitaly_operations_proto_rawDesc), len(file_gitaly_operations_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   6,
+			NumEnums:      2,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_gitaly_operations_proto_goTypes,
 		DependencyIndexes: file_gitaly_operations_proto_depIdxs,
+		EnumInfos:         file_gitaly_operations_proto_enumTypes,
 		MessageInfos:      file_gitaly_operations_proto_msgTypes,
 	}.Build()
 	File_gitaly_operations_proto = out.File
