@@ -33,6 +33,13 @@ const Version = "0.1.0"
 // finishTimeout bounds what an accepted push may take after its client left.
 const finishTimeout = 30 * time.Second
 
+// What is kept of git cat-file for the next request.
+const (
+	catFilesPerRepo = 8
+	catFileIdle     = 10 * time.Second
+	catFileAge      = 5 * time.Minute
+)
+
 // App is a gitaly that is ready to run.
 type App struct {
 	cfg     Config
@@ -115,9 +122,13 @@ func (a *App) openRunDir() error {
 // wire makes the domain and the handlers' dependencies.
 func (a *App) wire(ctx context.Context) error {
 	path := os.Getenv("PATH")
+	catFiles := gitcmd.NewCatFiles(gitcmd.CatFilesOptions{
+		Max: a.cfg.Git.CatfileCacheSize, PerRepo: catFilesPerRepo, Idle: catFileIdle, MaxAge: catFileAge, Observer: a.metrics,
+	})
+	a.closers = append(a.closers, catFiles.Close)
 	git, err := gitcmd.New(ctx, gitcmd.Options{
 		Path: a.cfg.Git.BinPath, SearchPath: path, Home: a.run.Home(), PackThreads: gitcmd.DefaultPackThreads(),
-		Admin: a.cfg.gitConfig(), Guard: a.guard, Observer: a.metrics,
+		Admin: a.cfg.gitConfig(), Guard: a.guard, Observer: a.metrics, CatFiles: catFiles,
 	})
 	if err != nil {
 		return err

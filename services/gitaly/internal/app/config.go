@@ -85,6 +85,8 @@ type HTTPSettings struct {
 type Git struct {
 	BinPath string      `toml:"bin_path"` // by default the git in PATH
 	Config  []GitConfig `toml:"config"`   // wins over all settings but the safety ones
+	// CatfileCacheSize is how many idle git cat-file processes are kept in all.
+	CatfileCacheSize int `toml:"catfile_cache_size"`
 }
 
 // GitConfig is one [[git.config]].
@@ -117,6 +119,7 @@ func DefaultConfig() Config {
 	return Config{
 		GracefulRestartTimeout: config.Duration(10 * time.Second),
 		GitLab:                 GitLab{HTTPSettings: HTTPSettings{ReadTimeout: config.Duration(10 * time.Second)}},
+		Git:                    Git{CatfileCacheSize: 100},
 		Logging:                Logging{Level: "info", Format: "json"},
 		Timeout: Timeout{
 			UploadPackNegotiation:    config.Duration(10 * time.Minute),
@@ -155,6 +158,9 @@ func (c Config) Validate() error {
 	}
 	if f := c.Logging.Format; f != "" && f != "json" {
 		add("logging.format", "%q is not json", f)
+	}
+	if n := c.Git.CatfileCacheSize; n < 0 {
+		add("git.catfile_cache_size", "%d is negative", n)
 	}
 	for _, kv := range c.Git.Config {
 		if kv.Key == "" || strings.ContainsAny(kv.Key+kv.Value, "\x00\n") {

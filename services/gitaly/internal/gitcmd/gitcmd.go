@@ -69,8 +69,9 @@ type Options struct {
 	PackThreads int
 	Admin       []Config // the operator's settings; they win
 	Grace       time.Duration
-	Guard       Guard    // may be nil
-	Observer    Observer // may be nil
+	Guard       Guard     // may be nil
+	Observer    Observer  // may be nil
+	CatFiles    *CatFiles // keeps cat-file processes; may be nil
 }
 
 // Factory starts git.
@@ -114,6 +115,10 @@ func (f *Factory) Version() Version { return f.version }
 
 // BinDir returns the directory of git's file.
 func (f *Factory) BinDir() string { return filepath.Dir(f.o.Path) }
+
+// ForgetRepo ends what is kept for the repository in dir, and for any below it: to be
+// called when one was removed, moved or replaced.
+func (f *Factory) ForgetRepo(dir string) { f.o.CatFiles.forget(dir) }
 
 // Process is a running git.
 type Process struct {

@@ -14,13 +14,15 @@ import (
 
 // Metrics are the metrics of one server. It is safe for concurrent use.
 type Metrics struct {
-	started   *prometheus.CounterVec
-	handled   *prometheus.CounterVec
-	handling  *prometheus.HistogramVec
-	running   *prometheus.GaugeVec
-	protocols *prometheus.CounterVec
-	api       *prometheus.HistogramVec
-	denied    prometheus.Counter
+	started          *prometheus.CounterVec
+	handled          *prometheus.CounterVec
+	handling         *prometheus.HistogramVec
+	running          *prometheus.GaugeVec
+	protocols        *prometheus.CounterVec
+	api              *prometheus.HistogramVec
+	denied           prometheus.Counter
+	catFiles         *prometheus.CounterVec
+	catFileProcesses prometheus.Counter
 }
 
 // New registers the metrics.
@@ -46,8 +48,12 @@ func New(reg prometheus.Registerer) *Metrics {
 		denied: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gitaly_authentication_errors_total", Help: "RPCs without a valid token.",
 		}),
+		catFiles: counter("gitaly_catfile_cache_total", "Questions for a kept git cat-file: hit or miss.", "type"),
+		catFileProcesses: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gitaly_catfile_processes_total", Help: "git cat-file processes started.",
+		}),
 	}
-	reg.MustRegister(m.started, m.handled, m.handling, m.running, m.protocols, m.api, m.denied,
+	reg.MustRegister(m.started, m.handled, m.handling, m.running, m.protocols, m.api, m.denied, m.catFiles, m.catFileProcesses,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -73,6 +79,18 @@ func (m *Metrics) APICall(endpoint string, took time.Duration) {
 
 // Denied counts a refused token.
 func (m *Metrics) Denied(context.Context, string, error) { m.denied.Inc() }
+
+// CatFileLookup counts whether a git cat-file was there from an earlier request.
+func (m *Metrics) CatFileLookup(hit bool) {
+	kind := "miss"
+	if hit {
+		kind = "hit"
+	}
+	m.catFiles.WithLabelValues(kind).Inc()
+}
+
+// CatFileStarted counts a new git cat-file.
+func (m *Metrics) CatFileStarted() { m.catFileProcesses.Inc() }
 
 func methodOf(ctx context.Context) string {
 	name, _ := grpc.Method(ctx)

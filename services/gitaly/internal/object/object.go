@@ -1,14 +1,13 @@
 // Package object reads git objects: one git cat-file serves all questions of a
-// request, asked and answered over its pipes, so no name travels in an argument.
+// request, asked and answered over its pipes, so no name travels in an argument. Where
+// it comes from, and whether it serves the next request too, is gitcmd's.
 package object
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -18,7 +17,7 @@ import (
 
 // Git is the part of gitcmd.Factory that this package needs.
 type Git interface {
-	Start(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec) (*gitcmd.Process, error)
+	CatFile(ctx context.Context, repo *gitcmd.Repo) (*gitcmd.CatFile, error)
 }
 
 // Info describes an object. Type is commit, tree, blob or tag.
@@ -30,11 +29,9 @@ type Info struct {
 
 // Reader reads the objects of one repository. It is not safe for concurrent use.
 type Reader struct {
-	proc *gitcmd.Process
-	in   *os.File
-	out  *os.File
-	buf  *bufio.Reader
-	rest io.Reader // of the object being read
+	git    *gitcmd.CatFile
+	rest   io.Reader // of the object being read
+	broken bool      // an answer could not be read or understood
 }
 
 // MaxHeld is the largest object that Contents holds in memory. Trees, commits and
@@ -44,32 +41,18 @@ const MaxHeld = 64 << 20
 // errLost means that git and we no longer agree on where an answer begins.
 var errLost = errors.New("cat-file answers out of order")
 
-// Open starts git for the repository. Close must be called.
-func Open(ctx context.Context, git Git, repo *gitcmd.Repo) (_ *Reader, err error) {
-	childIn, in, err := os.Pipe()
+// Open takes hold of a git for the repository, until Close or the end of ctx. Close
+// must be called.
+func Open(ctx context.Context, git Git, repo *gitcmd.Repo) (*Reader, error) {
+	c, err := git.CatFile(ctx, repo)
 	if err != nil {
-		return nil, fmt.Errorf("open cat-file: %w", err)
+		return nil, err
 	}
-	out, childOut, err := os.Pipe()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open cat-file: %w", err), childIn.Close(), in.Close())
-	}
-	proc, err := git.Start(ctx, repo, gitcmd.Spec{
-		Name: "cat-file", Flags: []string{"--batch-command"}, Stdin: childIn, Stdout: childOut,
-	})
-	closeErr := errors.Join(childIn.Close(), childOut.Close()) // git has its own
-	if err != nil {
-		return nil, errors.Join(err, closeErr, in.Close(), out.Close())
-	}
-	return &Reader{proc: proc, in: in, out: out, buf: bufio.NewReaderSize(out, 32<<10)}, nil
+	return &Reader{git: c}, nil
 }
 
-// Close ends git and waits for it.
-func (r *Reader) Close() error {
-	err := errors.Join(r.in.Close(), r.out.Close())
-	_ = r.proc.Wait() // it may have been writing an answer that nobody wanted
-	return err
-}
+// Close lets go of git. If it still had something to say it is ended and waited for.
+func (r *Reader) Close() error { return r.git.Release(r.rest == nil && !r.broken) }
 
 // Info describes the object that a name or expression stands for. One that is not
 // there is errs.NotFound.
@@ -83,14 +66,28 @@ func (r *Reader) ask(command, name string) (Info, error) {
 	if r.rest != nil {
 		return Info{}, errLost
 	}
-	if _, err := io.WriteString(r.in, command+" "+name+"\n"); err != nil {
-		return Info{}, fmt.Errorf("ask cat-file: %w", err)
-	}
-	line, err := r.buf.ReadString('\n')
+	line, err := r.exchange(command + " " + name + "\n")
 	if err != nil {
-		return Info{}, fmt.Errorf("read answer of cat-file: %w", err)
+		r.broken = true
+		return Info{}, err
 	}
-	return parse(strings.TrimSuffix(line, "\n"))
+	info, err := parse(line)
+	r.broken = errors.Is(err, errLost)
+	return info, err
+}
+
+func (r *Reader) exchange(question string) (string, error) {
+	if r.broken {
+		return "", errLost
+	}
+	if _, err := io.WriteString(r.git.In, question); err != nil {
+		return "", fmt.Errorf("ask cat-file: %w", err)
+	}
+	line, err := r.git.Out.ReadString('\n')
+	if err != nil {
+		return "", fmt.Errorf("read answer of cat-file: %w", err)
+	}
+	return strings.TrimSuffix(line, "\n"), nil
 }
 
 // parse reads "<oid> <type> <size>", or "<name> missing" and the like.
@@ -170,7 +167,7 @@ func (c *contents) Read(p []byte) (int, error) {
 	if c.left == 0 {
 		return 0, c.finish()
 	}
-	n, err := c.owner.buf.Read(p[:min(int64(len(p)), c.left)])
+	n, err := c.owner.git.Out.Read(p[:min(int64(len(p)), c.left)])
 	c.left -= int64(n)
 	if err == io.EOF && c.left > 0 {
 		err = io.ErrUnexpectedEOF
@@ -183,7 +180,7 @@ func (c *contents) finish() error {
 	if c.owner.rest != c {
 		return io.EOF
 	}
-	b, err := c.owner.buf.ReadByte()
+	b, err := c.owner.git.Out.ReadByte()
 	if err != nil {
 		return fmt.Errorf("read end of object: %w", err)
 	}

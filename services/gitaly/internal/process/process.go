@@ -91,6 +91,14 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 // Pid is the process id, and the id of the group.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
+// Exited reports whether the program has ended, without waiting. Wait must still be
+// called.
+func (p *Process) Exited() bool {
+	var info unix.Siginfo // stays empty while it runs
+	err := unix.Waitid(unix.P_PID, p.Pid(), &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+	return err != nil || info.Signo != 0
+}
+
 // Wait waits until the program has ended, its group is gone and its output is
 // written. The error is the context's if that ended first, then the writer's,
 // then *exec.ExitError.

@@ -17,5 +17,6 @@ func (s Repository) RemoveRepository(ctx context.Context, req *gitalypb.RemoveRe
 	if err := storage.Remove(repo); err != nil {
 		return nil, err
 	}
+	s.Git.ForgetRepo(repo.Dir)
 	return &gitalypb.RemoveRepositoryResponse{}, nil
 }
