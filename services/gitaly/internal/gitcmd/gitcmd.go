@@ -39,7 +39,11 @@ type Spec struct {
 	Paths []string // literal paths inside the repository, passed after "--"
 
 	Config []Config // from the request, checked by ParseConfig
-	Env    []string // GIT_PROTOCOL and variables of ours
+	// Secrets are settings that nobody may see in the arguments or the environment
+	// of git, such as headers with passwords.
+	Secrets []Config
+	Files   []*os.File // inherited by git; the first is descriptor 3
+	Env     []string   // GIT_PROTOCOL and variables of ours
 	// HooksPath and the payload in Env make ref updates call our hooks. A
 	// sub-command that may update refs starts only with HooksPath or NoHooks.
 	HooksPath string
@@ -131,6 +135,13 @@ type Process struct {
 // Start starts git; repo is nil for the few sub-commands without one. Wait must
 // be called.
 func (f *Factory) Start(ctx context.Context, repo *Repo, s Spec) (*Process, error) {
+	if len(s.Secrets) > 0 {
+		file, err := s.hideSecrets()
+		if err != nil {
+			return nil, fmt.Errorf("git %s: %w", s.Name, err)
+		}
+		defer func() { _ = file.Close() }() // git has its own
+	}
 	args, err := f.arguments(repo, s)
 	if err != nil {
 		return nil, err
@@ -138,7 +149,7 @@ func (f *Factory) Start(ctx context.Context, repo *Repo, s Spec) (*Process, erro
 	p := &Process{name: s.Name, stderr: &tail{next: s.Stderr}, end: f.enter(ctx, repo, s.Name)}
 	p.proc, err = process.Start(ctx, process.Options{
 		Path: f.o.Path, Args: args, Env: f.environment(ctx, repo, s), Dir: f.o.Home, Grace: f.o.Grace,
-		Stdin: s.Stdin, Stdout: s.Stdout, Stderr: p.stderr,
+		Stdin: s.Stdin, Stdout: s.Stdout, Stderr: p.stderr, Files: s.Files,
 	})
 	if err != nil {
 		p.end(true)
@@ -228,6 +239,9 @@ func (f *Factory) environment(ctx context.Context, repo *Repo, s Spec) []string 
 		"PATH=" + f.o.SearchPath, "HOME=" + f.o.Home, "LANG=C.UTF-8", "TZ=UTC",
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_SYSTEM=" + os.DevNull,
 		"XDG_CONFIG_HOME=" + os.DevNull, "GIT_TERMINAL_PROMPT=0",
+	}
+	if repo == nil { // nothing is discovered in the directories above
+		env = append(env, "GIT_CEILING_DIRECTORIES="+filepath.Dir(f.o.Home))
 	}
 	if id := correlation.ID(ctx); id != "" {
 		env = append(env, correlation.EnvKey+"="+id)

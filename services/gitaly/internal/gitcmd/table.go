@@ -37,7 +37,11 @@ var subcommands = map[string]subcommand{
 	"rev-parse":    {flags: []string{"--show-object-format"}},
 	"rev-list": {paths: true, flags: append([]string{
 		"--stdin", "--count", "--disk-usage", "--objects", "--use-bitmap-index"}, walkFlags()...)},
-	"log": {endOfOptions: true, paths: true, flags: append([]string{"--format=", "--follow", "--shortstat", "-z"}, walkFlags()...)},
+	"fetch": {updatesRefs: true, endOfOptions: true, config: fetchConfig(), flags: []string{
+		"--quiet", "--atomic", "--force", "--prune", "--tags", "--no-tags", "--no-write-fetch-head"}},
+	"ls-remote": {noRepo: true, endOfOptions: true, flags: []string{"--symref", "--quiet"}, config: remoteConfig()},
+	"push":      {endOfOptions: true, flags: []string{"--quiet", "--porcelain", "--force"}, config: remoteConfig()},
+	"log":       {endOfOptions: true, paths: true, flags: append([]string{"--format=", "--follow", "--shortstat", "-z"}, walkFlags()...)},
 }
 
 func walkFlags() []string {
@@ -56,13 +60,34 @@ func receivePackConfig() []Config {
 	for _, ns := range []string{"environments", "keep-around", "merge-requests", "pipelines", "remotes", "tmp"} {
 		c = append(c, Config{"receive.hideRefs", "refs/" + ns + "/"})
 	}
-	for _, id := range []string{"badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode"} {
+	for _, id := range fsckTolerated() {
 		c = append(c, Config{"receive.fsck." + id, "ignore"})
 	}
 	for _, id := range []string{"hasDot", "hasDotdot", "hasDotgit", "fullPathname", "nullSha1"} {
 		c = append(c, Config{"receive.fsck." + id, "error"})
 	}
 	return c
+}
+
+// remoteConfig is what every sub-command gets that may talk to another server.
+func remoteConfig() []Config {
+	return []Config{{"http.followRedirects", "false"}, {"core.askPass", ""}, {"http.proxy", ""}, {"http.sslVerify", "true"}}
+}
+
+func fetchConfig() []Config {
+	c := append(remoteConfig(), []Config{
+		{"fetch.fsckObjects", "true"}, {"fetch.writeCommitGraph", "false"}, {"fetch.recurseSubmodules", "no"},
+		{"fetch.showForcedUpdates", "false"}, {"advice.fetchShowForcedUpdates", "false"},
+	}...)
+	for _, id := range fsckTolerated() {
+		c = append(c, Config{"fetch.fsck." + id, "ignore"})
+	}
+	return c
+}
+
+// fsckTolerated are faults of old commits that cannot be mended any more.
+func fsckTolerated() []string {
+	return []string{"badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode"}
 }
 
 func uploadPackConfig() []Config {

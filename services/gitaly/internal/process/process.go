@@ -37,6 +37,7 @@ type Options struct {
 	Env   []string // the whole environment
 	Dir   string   // working directory
 	Grace time.Duration
+	Files []*os.File // inherited besides the standard ones; the first is descriptor 3
 
 	// Stdin is copied to the program by a goroutine that ends when Read fails or
 	// the program has ended and Read returns; the caller makes Read return.
@@ -69,7 +70,7 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 		p.grace = DefaultGrace
 	}
 	p.cmd = exec.Command(o.Path, o.Args...) //nolint:gosec,noctx // the context ends the group, not the leader alone
-	p.cmd.Env, p.cmd.Dir = o.Env, o.Dir
+	p.cmd.Env, p.cmd.Dir, p.cmd.ExtraFiles = o.Env, o.Dir, o.Files
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 
 	var pipes pipeSet
