@@ -33,10 +33,11 @@ type Config struct{ Key, Value string }
 
 // Spec is one run of git.
 type Spec struct {
-	Name  string   // the sub-command
-	Flags []string // as the table permits
-	Args  []string // revisions, patterns or directories; none begins with "-"
-	Paths []string // literal paths inside the repository, passed after "--"
+	Name    string   // the sub-command
+	Flags   []string // as the table permits
+	Args    []string // revisions, patterns or directories; none begins with "-"
+	Paths   []string // literal paths inside the repository, passed after "--"
+	Exclude []string // literal paths to leave out of Paths, or of everything
 
 	Config []Config // from the request, checked by ParseConfig
 	// Secrets are settings that nobody may see in the arguments or the environment

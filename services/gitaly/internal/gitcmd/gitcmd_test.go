@@ -52,6 +52,7 @@ func TestFactory_refuses(t *testing.T) {
 		{"flag as argument", repo, Spec{Name: "rev-list", Args: []string{"--output=/tmp/x"}}, "begins with a dash"},
 		{"NUL", repo, Spec{Name: "rev-list", Args: []string{"a\x00b"}}, "NUL"},
 		{"paths where there are none", repo, Spec{Name: "cat-file", Paths: []string{"x"}}, "takes no paths"},
+		{"nothing to leave out of", repo, Spec{Name: "rev-list", Exclude: []string{"x"}}, "takes no paths"},
 		{"no repository", nil, Spec{Name: "cat-file"}, "repository given"},
 		{"repository too many", repo, Spec{Name: "init"}, "repository given"},
 		{"ref updates without a word about hooks", repo, Spec{Name: "update-ref"}, "hooks must be"},
@@ -112,6 +113,26 @@ func TestFactory_requestCannotReplaceOurs(t *testing.T) {
 		}
 	}
 	if tail := args[len(args)-2:]; !slices.Equal(tail, []string{"--end-of-options", repo.Dir}) {
+		t.Errorf("arguments end with %q", tail)
+	}
+}
+
+// TestFactory_pathspecs: whatever a path looks like, it is a name.
+func TestFactory_pathspecs(t *testing.T) {
+	t.Parallel()
+	f, repo := setup(t, nil)
+	args, err := f.arguments(repo, Spec{Name: "archive", Args: []string{"HEAD"}, Paths: []string{":!*"}, Exclude: []string{":(glob)**"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"archive", "HEAD", "--", ":(top,literal):!*", ":(top,literal,exclude):(glob)**"}
+	if tail := args[len(args)-len(want):]; !slices.Equal(tail, want) || slices.Contains(args, "--literal-pathspecs") {
+		t.Errorf("arguments %q, want them to end with %q", args, want)
+	}
+	if args, err = f.arguments(repo, Spec{Name: "bundle create", Flags: []string{"-", "--all"}}); err != nil {
+		t.Fatal(err)
+	}
+	if tail := args[len(args)-4:]; !slices.Equal(tail, []string{"bundle", "create", "-", "--all"}) {
 		t.Errorf("arguments end with %q", tail)
 	}
 }

@@ -13,6 +13,7 @@ type subcommand struct {
 	repoArg      bool     // takes the repository's directory as its argument
 	endOfOptions bool     // knows --end-of-options in the oldest git we run with
 	paths        bool     // takes paths after "--"
+	excludes     bool     // takes paths to leave out, too
 	flags        []string // what callers may set; one ending in "=" takes a value
 	config       []Config // settings of this sub-command alone
 }
@@ -30,7 +31,7 @@ var subcommands = map[string]subcommand{
 	"cat-file":       {flags: []string{"--batch", "--batch-check", "--batch-command", "--buffer"}},
 	"for-each-ref": {endOfOptions: true, flags: []string{
 		"--format=", "--sort=", "--count=", "--points-at=", "--contains=", "--ignore-case"}},
-	"show-ref":     {endOfOptions: true, flags: []string{"--verify", "--quiet"}},
+	"show-ref":     {endOfOptions: true, flags: []string{"--verify", "--quiet", "--head"}},
 	"symbolic-ref": {updatesRefs: true, endOfOptions: true, flags: []string{"--quiet"}},
 	"update-ref":   {updatesRefs: true, flags: []string{"--stdin", "-z"}},
 	"merge-base":   {endOfOptions: true, flags: []string{"--is-ancestor"}},
@@ -39,9 +40,15 @@ var subcommands = map[string]subcommand{
 		"--stdin", "--count", "--disk-usage", "--objects", "--use-bitmap-index"}, walkFlags()...)},
 	"fetch": {updatesRefs: true, endOfOptions: true, config: fetchConfig(), flags: []string{
 		"--quiet", "--atomic", "--force", "--prune", "--tags", "--no-tags", "--no-write-fetch-head"}},
-	"ls-remote": {noRepo: true, endOfOptions: true, flags: []string{"--symref", "--quiet"}, config: remoteConfig()},
-	"push":      {endOfOptions: true, flags: []string{"--quiet", "--porcelain", "--force"}, config: remoteConfig()},
-	"log":       {endOfOptions: true, paths: true, flags: append([]string{"--format=", "--follow", "--shortstat", "-z"}, walkFlags()...)},
+	"ls-remote":     {noRepo: true, endOfOptions: true, flags: []string{"--symref", "--quiet"}, config: remoteConfig()},
+	"push":          {endOfOptions: true, flags: []string{"--quiet", "--porcelain", "--force"}, config: remoteConfig()},
+	"archive":       {paths: true, excludes: true, flags: []string{"--format=", "--prefix="}},
+	"bundle create": {flags: []string{"--quiet", "-", "--ignore-missing", "--stdin", "--all", "--branches", "--tags", "--not", "--glob="}},
+	"check-attr":    {flags: []string{"--cached", "--stdin", "-z"}},
+	"fast-export":   {flags: []string{"--all", "--signed-tags="}},
+	"fsck":          {flags: []string{"--no-progress", "--no-dangling"}},
+	"update-index":  {flags: []string{"-z", "--index-info"}},
+	"log":           {endOfOptions: true, paths: true, flags: append([]string{"--format=", "--follow", "--shortstat", "-z"}, walkFlags()...)},
 }
 
 func walkFlags() []string {
@@ -118,13 +125,13 @@ func (f *Factory) arguments(repo *Repo, s Spec) ([]string, error) {
 	if repo != nil {
 		args = append(args, "--git-dir", repo.Dir)
 	}
-	if c.paths {
+	if c.paths && !c.excludes {
 		args = append(args, "--literal-pathspecs")
 	}
 	for _, kv := range f.configuration(c, s) {
 		args = append(args, "-c", kv.Key+"="+kv.Value)
 	}
-	args = append(append(args, s.Name), s.Flags...)
+	args = append(append(args, strings.Fields(s.Name)...), s.Flags...)
 	if c.endOfOptions {
 		args = append(args, "--end-of-options")
 	}
@@ -133,9 +140,26 @@ func (f *Factory) arguments(repo *Repo, s Spec) ([]string, error) {
 		args = append(args, repo.Dir)
 	}
 	if c.paths {
-		args = append(append(args, "--"), s.Paths...)
+		args = append(append(args, "--"), c.pathspecs(s)...)
 	}
 	return args, nil
+}
+
+// pathspecs are the paths as git reads them. Leaving out is a pathspec's magic, which
+// --literal-pathspecs would switch off for all: there each path says itself that it
+// is literal.
+func (c subcommand) pathspecs(s Spec) []string {
+	if !c.excludes {
+		return s.Paths
+	}
+	var specs []string
+	for _, p := range s.Paths {
+		specs = append(specs, ":(top,literal)"+p)
+	}
+	for _, p := range s.Exclude {
+		specs = append(specs, ":(top,literal,exclude)"+p)
+	}
+	return specs
 }
 
 func (c subcommand) check(repo *Repo, s Spec) error {
@@ -155,10 +179,10 @@ func (c subcommand) check(repo *Repo, s Spec) error {
 			return fmt.Errorf("argument %q begins with a dash", arg)
 		}
 	}
-	if len(s.Paths) > 0 && !c.paths {
+	if len(s.Paths) > 0 && !c.paths || len(s.Exclude) > 0 && !c.excludes {
 		return fmt.Errorf("takes no paths")
 	}
-	if all := slices.Concat(s.Flags, s.Args, s.Paths, s.Env); slices.ContainsFunc(all, hasNUL) {
+	if all := slices.Concat(s.Flags, s.Args, s.Paths, s.Exclude, s.Env); slices.ContainsFunc(all, hasNUL) {
 		return fmt.Errorf("NUL in an argument")
 	}
 	return nil
