@@ -53,20 +53,34 @@ func All() Abilities { return Abilities{Download: true, Push: true} }
 
 // GitResult is a positive decision and what it was about.
 type GitResult struct {
-	User    *user.User // nil: nobody
-	KeyID   int64      // 0: no SSH key
+	User    *user.User // nil: nobody, or a deploy key
+	KeyID   int64      // of the user; 0: no SSH key
 	KeyEnds *time.Time // when the SSH key expires
+	Deploy  *DeployKey // nil: no deploy key
 	Project project.Project
 	Moved   bool // the path was a former one, or spelled differently
 	Created bool // the project was made for this push
 }
 
-// GLID returns the name of the actor for the hooks of a push.
+// DeployKey is an actor that is no user: an SSH key that some projects admit.
+type DeployKey struct {
+	ID        int64
+	AdderID   int64 // who added it; 0: the account is gone
+	AdderName string
+	Attached  bool // the project has the key
+	CanPush   bool // it may write there
+}
+
+// GLID returns the name of the actor for the hooks of a push; of a deploy key it
+// is who added it.
 func (r GitResult) GLID() string {
-	if r.User == nil {
-		return ""
+	switch {
+	case r.User != nil:
+		return "user-" + itoa(r.User.ID)
+	case r.Deploy != nil && r.Deploy.AdderID != 0:
+		return "user-" + itoa(r.Deploy.AdderID)
 	}
-	return "user-" + itoa(r.User.ID)
+	return ""
 }
 
 // Git decides about a Git command, in the order of wire/internal-api.md §5. Of the
@@ -109,11 +123,12 @@ func (c *Checker) git(ctx context.Context, in GitRequest, f *facts) error {
 		return err
 	}
 	p := f.result.Project
-	if err := decide(f.result.User, f.level, ReadProject, p); err != nil {
+	attached := f.result.Deploy != nil && f.result.Deploy.Attached
+	if err := decide(f.result.User, f.level, ReadProject, p); err != nil && !attached {
 		return err
 	}
 	if in.Action != ReceivePack {
-		if decide(f.result.User, f.level, DownloadCode, p) != nil {
+		if !attached && decide(f.result.User, f.level, DownloadCode, p) != nil {
 			return errs.New(errs.Denied, noDownload)
 		}
 		return nil
@@ -145,15 +160,17 @@ func (c *Checker) mayPushTo(ctx context.Context, in GitRequest, f *facts) error 
 		return err
 	}
 	switch {
-	case r.User == nil:
+	case r.Deploy != nil && !r.Deploy.CanPush:
+		return errs.New(errs.Denied, readOnlyKey)
+	case r.User == nil && r.Deploy == nil:
 		return errs.New(errs.Denied, noUpload)
-	case in.Any && decide(r.User, f.level, PushCode, r.Project) != nil:
+	case in.Any && r.Deploy == nil && decide(r.User, f.level, PushCode, r.Project) != nil:
 		return errs.New(errs.Denied, noPush)
 	case in.Any, len(in.Changes) == 0:
 		return nil
 	}
 	return c.checkChanges(ctx, push{
-		user: r.User, level: f.level, project: r.Project, rules: f.rules, protocol: in.Protocol,
+		user: r.User, deploy: r.Deploy != nil, level: f.level, project: r.Project, rules: f.rules, protocol: in.Protocol,
 		quarantine: in.Quarantine, members: c.Site.Members(r.Project.FullPath),
 	}, in.Changes)
 }

@@ -16,6 +16,7 @@ const (
 	noUpload         = "You are not allowed to upload code for this project."
 	noPush           = "You are not allowed to push code to this project."
 	readOnly         = "The repository is temporarily read-only. Please try again later."
+	readOnlyKey      = "This deploy key does not have write access to this project."
 	archived         = "You can't push code to an archived project."
 	notCreated       = "Could not create project: "
 	timedOut         = "Push operation timed out"

@@ -60,6 +60,9 @@ func logResult(ctx context.Context, r access.GitResult) {
 	if r.User != nil {
 		logging.AddAttrs(ctx, slog.String(logging.KeyUser, r.User.Username))
 	}
+	if r.Deploy != nil {
+		logging.AddAttrs(ctx, slog.Int64("deploy_key_id", r.Deploy.ID))
+	}
 	if r.Project.ID != 0 {
 		logging.AddAttrs(ctx, slog.String(logging.KeyProject, r.Project.FullPath))
 	}
@@ -175,7 +178,10 @@ func (a *api) permission(r access.GitResult) (any, error) {
 	if r.User != nil {
 		answer.GLUsername = r.User.Username
 	}
-	if r.User != nil && r.KeyID != 0 {
+	switch {
+	case r.Deploy != nil:
+		answer.GLUsername, answer.GLKeyType, answer.GLKeyID = r.Deploy.AdderName, "deploy_key", r.Deploy.ID
+	case r.User != nil && r.KeyID != 0:
 		answer.GLKeyType, answer.GLKeyID = "key", r.KeyID
 	}
 	if r.KeyEnds != nil && r.KeyEnds.Sub(a.Now()) < expirySoon {

@@ -100,15 +100,31 @@ func (b *Bench) Admin(name string) user.User {
 // Key makes an SSH key of a user and returns it with the base64 of its wire format.
 func (b *Bench) Key(u user.User, in key.NewKey) (k key.Key, blob string) {
 	b.TB.Helper()
+	blob = b.blob()
+	in.UserID, in.Title, in.Text = u.ID, "laptop", "ssh-ed25519 "+blob+" somebody@somewhere"
+	k, err := key.New(b.DB).Create(b.TB.Context(), in)
+	b.Must(err)
+	return k, blob
+}
+
+// DeployKey makes a deploy key of a project, added by a user, and returns it with
+// the base64 of its wire format.
+func (b *Bench) DeployKey(by user.User, p project.Project, in key.NewKey, canPush bool) (k key.Attached, blob string) {
+	b.TB.Helper()
+	blob = b.blob()
+	in.UserID, in.Title, in.Text = by.ID, "robot", "ssh-ed25519 "+blob
+	k, err := key.New(b.DB).Add(b.TB.Context(), in, p.ID, canPush, func([]int64) (bool, error) { return false, nil })
+	b.Must(err)
+	return k, blob
+}
+
+func (b *Bench) blob() string {
+	b.TB.Helper()
 	pub, _, err := ed25519.GenerateKey(rand.Reader)
 	b.Must(err)
 	wire, err := ssh.NewPublicKey(pub)
 	b.Must(err)
-	blob = base64.StdEncoding.EncodeToString(wire.Marshal())
-	in.UserID, in.Title, in.Text = u.ID, "laptop", "ssh-ed25519 "+blob+" somebody@somewhere"
-	k, err = key.New(b.DB).Create(b.TB.Context(), in)
-	b.Must(err)
-	return k, blob
+	return base64.StdEncoding.EncodeToString(wire.Marshal())
 }
 
 // Group makes a group at the top or below another.

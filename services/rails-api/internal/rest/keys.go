@@ -112,7 +112,7 @@ func (a *api) ownedKey(r *http.Request, owner user.User) (key.Key, error) {
 		return key.Key{}, notFound("Key")
 	}
 	k, err := a.keys.ByID(r.Context(), id)
-	if is(err, errs.NotFound) || (err == nil && k.UserID != owner.ID) {
+	if is(err, errs.NotFound) || (err == nil && (k.UserID != owner.ID || k.Kind != key.OfUser)) {
 		return key.Key{}, notFound("Key")
 	}
 	return k, err

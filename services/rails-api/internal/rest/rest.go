@@ -110,7 +110,7 @@ func (a *api) routes() []route {
 	var all []route
 	for _, part := range [][]route{
 		a.metaRoutes(), a.userRoutes(), a.keyRoutes(), a.tokenRoutes(), a.namespaceRoutes(), a.groupRoutes(), a.memberRoutes(),
-		a.projectRoutes(), a.protectedBranchRoutes(), a.branchRoutes(), a.commitRoutes(), a.treeRoutes(), a.fileRoutes(),
+		a.projectRoutes(), a.protectedBranchRoutes(), a.deployKeyRoutes(), a.branchRoutes(), a.commitRoutes(), a.treeRoutes(), a.fileRoutes(),
 	} {
 		all = append(all, part...)
 	}

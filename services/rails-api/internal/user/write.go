@@ -113,11 +113,14 @@ func (s *Store) SetState(ctx context.Context, id int64, state State) error {
 	return postgres.Exec(ctx, s.db, what, "UPDATE users SET state = $2, updated_at = now() WHERE id = $1", id, state)
 }
 
-// Delete removes an account with its keys, tokens and memberships. It is
-// errs.Conflict while the personal namespace holds projects.
+// Delete removes an account with its keys, tokens and memberships; deploy keys
+// that it added stay. It is errs.Conflict while the personal namespace holds projects.
 func (s *Store) Delete(ctx context.Context, id int64) error {
 	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "DELETE FROM namespaces WHERE owner_id = $1 AND kind = 'user'", id); err != nil {
+			return postgres.Error(err, what)
+		}
+		if _, err := tx.Exec(ctx, "UPDATE ssh_keys SET user_id = NULL WHERE user_id = $1 AND kind = 'deploy'", id); err != nil {
 			return postgres.Error(err, what)
 		}
 		return postgres.Exec(ctx, tx, what, "DELETE FROM users WHERE id = $1", id)

@@ -66,6 +66,17 @@ type SSHKey struct {
 	UsageType  string `json:"usage_type"`
 }
 
+// DeployKey is an SSH key of projects. CanPush is about the one it was asked of, nil without one.
+type DeployKey struct {
+	ID                int64  `json:"id"`
+	Title             string `json:"title"`
+	Key               string `json:"key"`
+	FingerprintSHA256 string `json:"fingerprint_sha256"`
+	CreatedAt         Time   `json:"created_at"`
+	ExpiresAt         *Time  `json:"expires_at"`
+	CanPush           *bool  `json:"can_push,omitempty"`
+}
+
 // Token is a personal access token. Token.Token is set only when it was just made.
 type Token struct {
 	ID          int64    `json:"id"`
