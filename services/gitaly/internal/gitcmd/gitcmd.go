@@ -235,6 +235,12 @@ func Exited(err error, codes ...int) bool {
 	return false
 }
 
+// Failed reports whether git itself ended with an error, rather than by a signal.
+func Failed(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code <= 128
+}
+
 func (f *Factory) environment(ctx context.Context, repo *Repo, s Spec) []string {
 	env := []string{
 		"PATH=" + f.o.SearchPath, "HOME=" + f.o.Home, "LANG=C.UTF-8", "TZ=UTC",

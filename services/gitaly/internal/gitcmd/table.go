@@ -37,7 +37,7 @@ var subcommands = map[string]subcommand{
 	"merge-base":   {endOfOptions: true, flags: []string{"--is-ancestor"}},
 	"rev-parse":    {flags: []string{"--show-object-format"}},
 	"rev-list": {paths: true, flags: append([]string{
-		"--stdin", "--count", "--disk-usage", "--objects", "--use-bitmap-index"}, walkFlags()...)},
+		"--stdin", "--count", "--disk-usage", "--objects", "--use-bitmap-index", "--glob="}, walkFlags()...)},
 	"fetch": {updatesRefs: true, endOfOptions: true, config: fetchConfig(), flags: []string{
 		"--quiet", "--atomic", "--force", "--prune", "--tags", "--no-tags", "--no-write-fetch-head"}},
 	"ls-remote":     {noRepo: true, endOfOptions: true, flags: []string{"--symref", "--quiet"}, config: remoteConfig()},

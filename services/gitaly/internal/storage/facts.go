@@ -4,11 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"gitsplit/kit/errs"
 )
 
 // ObjectFormat returns "sha1" or "sha256". It reads the repository's config file
@@ -33,11 +37,31 @@ func (r *Repo) ObjectFormat() (string, error) {
 	return "sha1", nil
 }
 
+// Config opens the repository's configuration file.
+func (r *Repo) Config() (*os.File, error) {
+	f, err := r.Storage.root.Open(filepath.Join(r.RelativePath, "config"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errs.Wrap(errs.NotFound, "repository has no configuration", err)
+	}
+	return f, err
+}
+
 // Size returns the disk space of the repository in bytes. Files that vanish
 // while it counts are left out.
-func (r *Repo) Size(ctx context.Context) (int64, error) {
+func (r *Repo) Size(ctx context.Context) (int64, error) { return measure(ctx, r.Dir) }
+
+// ObjectsSize is Size for the object directory alone: the quarantine's if the request
+// has one.
+func (r *Repo) ObjectsSize(ctx context.Context) (int64, error) {
+	if r.ObjectDir != "" {
+		return measure(ctx, r.ObjectDir)
+	}
+	return measure(ctx, filepath.Join(r.Dir, "objects"))
+}
+
+func measure(ctx context.Context, dir string) (int64, error) {
 	var total int64
-	err := filepath.WalkDir(r.Dir, func(_ string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
