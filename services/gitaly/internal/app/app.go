@@ -19,6 +19,7 @@ import (
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/hook"
 	"gitsplit/services/gitaly/internal/leftover"
+	"gitsplit/services/gitaly/internal/limit"
 	"gitsplit/services/gitaly/internal/monitor"
 	"gitsplit/services/gitaly/internal/operation"
 	"gitsplit/services/gitaly/internal/pack"
@@ -143,7 +144,8 @@ func (a *App) wire(ctx context.Context) error {
 	setup := pack.HookSetup{New: a.run.NewHooks, Custom: hooks.HasCustom, RuntimeDir: a.run.Path, Socket: a.run.Socket(), Token: a.token}
 	a.deps = &rpc.Deps{
 		Locator: a.locator, Git: git, Protocols: a.metrics, Log: a.log, Version: Version, Now: time.Now, Ready: a.ready,
-		Hooks: hooks, Operations: operation.New(git, hooks, setup, a.log),
+		PackLimit: limit.NewPacks(a.cfg.packLimit(), a.metrics.Packs),
+		Hooks:     hooks, Operations: operation.New(git, hooks, setup, a.log),
 		Packs: pack.New(pack.Options{
 			Git: git, Hooks: setup, Log: a.log, FinishTimeout: finishTimeout, Idle: a.cfg.Timeout.TransferIdle.D(),
 			UploadPackNegotiation:    a.cfg.Timeout.UploadPackNegotiation.D(),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +14,6 @@ import (
 	"gitsplit/kit/netx"
 	"gitsplit/kit/secret"
 	"gitsplit/services/gitaly/internal/gitcmd"
-	"gitsplit/services/gitaly/internal/limit"
 )
 
 // Config is gitaly.toml, with GitLab's names. Environment variables override it:
@@ -40,17 +40,13 @@ type Config struct {
 	Hooks    Hooks     `toml:"hooks"`
 	Logging  Logging   `toml:"logging"`
 	Timeout  Timeout   `toml:"timeout"`
-	// Concurrency limits RPCs per repository; none by default.
+	// Concurrency limits single RPCs per repository.
 	Concurrency []Concurrency `toml:"concurrency"`
-}
-
-// Concurrency is one [[concurrency]].
-type Concurrency struct {
-	RPC            string          `toml:"rpc"` // "/gitaly.SSHService/SSHReceivePack"
-	MaxPerRepo     int             `toml:"max_per_repo"`
-	MaxConcurrency int             `toml:"max_concurrency"` // the newer name; it wins
-	MaxQueueSize   int             `toml:"max_queue_size"`  // 0 is 500
-	MaxQueueWait   config.Duration `toml:"max_queue_wait"`  // 0 is for ever
+	// PackObjectsLimiting limits the packs that are made for one client.
+	PackObjectsLimiting PackObjectsLimiting `toml:"pack_objects_limiting"`
+	AdaptiveLimiting    AdaptiveLimiting    `toml:"adaptive_limiting"`
+	// Limits are ours: what holds for every RPC that has no [[concurrency]].
+	Limits Limits `toml:"limits"`
 }
 
 // Storage is one [[storage]].
@@ -126,6 +122,13 @@ func DefaultConfig() Config {
 			UploadArchiveNegotiation: config.Duration(time.Minute),
 			TransferIdle:             config.Duration(10 * time.Minute),
 		},
+		PackObjectsLimiting: PackObjectsLimiting{ConcurrencyLimits: ConcurrencyLimits{MaxConcurrency: defaultPacks}},
+		AdaptiveLimiting:    AdaptiveLimiting{CPUThrottledThreshold: 0.5, MemoryThreshold: 0.6},
+		Limits: Limits{
+			CallsPerRepository: 8, Calls: 64, CallWait: config.Duration(30 * time.Second),
+			TransfersPerRepository: 128, Transfers: 256, TransferWait: config.Duration(10 * time.Minute),
+			QueueSize: defaultQueue,
+		},
 	}
 }
 
@@ -134,7 +137,7 @@ const minSecret = 32
 
 // Validate reports every fault with its key.
 func (c Config) Validate() error {
-	faults := append(c.listenFaults(), c.storageFaults()...)
+	faults := slices.Concat(c.listenFaults(), c.storageFaults(), c.limitFaults())
 	add := func(key, format string, args ...any) {
 		faults = append(faults, fmt.Errorf(key+": "+format, args...))
 	}
@@ -167,28 +170,7 @@ func (c Config) Validate() error {
 			add("git.config", "%q is not a setting", kv.Key)
 		}
 	}
-	for _, l := range c.Concurrency {
-		if !strings.HasPrefix(l.RPC, "/gitaly.") || max(l.MaxPerRepo, l.MaxConcurrency) <= 0 || l.MaxQueueSize < 0 || l.MaxQueueWait < 0 {
-			add("concurrency", "%q: want an RPC like /gitaly.SSHService/SSHReceivePack and max_per_repo above 0", l.RPC)
-		}
-	}
 	return errors.Join(faults...)
-}
-
-// limits makes the limiters by RPC.
-func (c Config) limits() limit.Interceptors {
-	limits := limit.Interceptors{}
-	for _, l := range c.Concurrency {
-		rule := limit.Rule{Running: l.MaxConcurrency, Queue: l.MaxQueueSize, Wait: l.MaxQueueWait.D()}
-		if rule.Running == 0 {
-			rule.Running = l.MaxPerRepo
-		}
-		if rule.Queue == 0 {
-			rule.Queue = limit.DefaultQueue
-		}
-		limits[l.RPC] = limit.New(rule)
-	}
-	return limits
 }
 
 func (c Config) listenFaults() []error {

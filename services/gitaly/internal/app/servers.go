@@ -101,7 +101,8 @@ func (a *App) sweep(ctx context.Context) {
 
 // externalServer serves everything but the hooks.
 func (a *App) externalServer(token string) *grpc.Server {
-	srv := a.newServer(gitalyauth.Options{Token: token, Transitioning: a.cfg.Auth.Transitioning, Refused: a.metrics.Denied}, a.cfg.limits())
+	srv := a.newServer(gitalyauth.Options{Token: token, Transitioning: a.cfg.Auth.Transitioning, Refused: a.metrics.Denied},
+		limit.NewInterceptors(a.cfg.rpcLimits(a.metrics)))
 	gitalypb.RegisterSSHServiceServer(srv, rpc.SSH{Deps: a.deps})
 	gitalypb.RegisterSmartHTTPServiceServer(srv, rpc.SmartHTTP{Deps: a.deps})
 	gitalypb.RegisterRepositoryServiceServer(srv, rpc.Repository{Deps: a.deps})
@@ -123,11 +124,15 @@ func (a *App) internalServer() *grpc.Server {
 
 // newServer has the interceptor chain: correlation id, access line and recovery
 // outermost, so that refused calls have them too; then metrics; then the token;
-// then the limits, so that a call that waits does not outlive its token.
-func (a *App) newServer(auth gitalyauth.Options, limits limit.Interceptors) *grpc.Server {
-	options := grpcx.ServerOptions(grpcx.Options{Log: a.log, ExposeInternal: true},
-		[]grpc.UnaryServerInterceptor{a.metrics.Unary, gitalyauth.UnaryInterceptor(auth), limits.Unary},
-		[]grpc.StreamServerInterceptor{a.metrics.Stream, gitalyauth.StreamInterceptor(auth), limits.Stream})
+// then the limits, so that a call that waits does not outlive its token. limits is
+// nil for the hooks, whose pushes have their turn.
+func (a *App) newServer(auth gitalyauth.Options, limits *limit.Interceptors) *grpc.Server {
+	unary := []grpc.UnaryServerInterceptor{a.metrics.Unary, gitalyauth.UnaryInterceptor(auth)}
+	stream := []grpc.StreamServerInterceptor{a.metrics.Stream, gitalyauth.StreamInterceptor(auth)}
+	if limits != nil {
+		unary, stream = append(unary, limits.Unary), append(stream, limits.Stream)
+	}
+	options := grpcx.ServerOptions(grpcx.Options{Log: a.log, ExposeInternal: true}, unary, stream)
 	options = append(options,
 		grpc.Creds(backchannel.ServerCredentials(insecure.NewCredentials())),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),

@@ -2,30 +2,84 @@ package limit
 
 import (
 	"context"
+	"path"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
+	"gitsplit/kit/sidechannel"
+	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/method"
 )
 
-// Interceptors are the limiters by full method, "/gitaly.SSHService/SSHReceivePack".
-type Interceptors map[string]*Limiter
+// Bounds are the limits of a kind of RPC.
+type Bounds struct {
+	Repository *Limiter // for each repository
+	Server     *Limiter // for all of them together
+}
 
-// acquire waits for a turn at the request's target. Requests without one are not
-// limited.
-func (i Interceptors) acquire(ctx context.Context, rpc string, req any) (func(), error) {
-	limiter, ok := i[rpc]
-	target := method.Of(rpc).Repository(req).GetRelativePath()
-	if !ok || target == "" {
+// Options are the limits of RPCs that act on a repository. Others are not limited,
+// nor is maintenance, which has bounds of its own.
+//
+// A call passes the limit that the operator has set for its RPC or, without one, that
+// of its kind for the repository, and then that of its kind for the server. The kinds
+// are apart from each other because one may wait for another: a write calls its hooks,
+// their answer may need reads of the same repository, and a transfer takes as long as
+// its client likes, which must not hold up those that are over in a moment.
+type Options struct {
+	RPCs      map[string]Split // by full method, "/gitaly.SSHService/SSHReceivePack"
+	Reads     Bounds           // unary, over as soon as git has the answer
+	Writes    Bounds
+	Downloads Bounds // streams, and unary RPCs with a sidechannel
+	Uploads   Bounds
+	Observer  Observer
+}
+
+// Interceptors apply the limits.
+type Interceptors struct{ o Options }
+
+// NewInterceptors returns the limits as interceptors.
+func NewInterceptors(o Options) *Interceptors { return &Interceptors{o} }
+
+// usernameKey is the metadata that says who called; without it nobody is logged in.
+const usernameKey = "username"
+
+// acquire waits for the turns of a call.
+func (i *Interceptors) acquire(ctx context.Context, rpc string, stream bool, req any) (func(), error) {
+	m := method.Of(rpc)
+	target := m.Repository(req)
+	if target.GetRelativePath() == "" {
 		return func() {}, nil
 	}
-	return limiter.Acquire(ctx, target)
+	c := call{rpc: rpc, authenticated: len(metadata.ValueFromIncomingContext(ctx, usernameKey)) > 0}
+	repository := path.Join(target.GetStorageName(), target.GetRelativePath())
+	kind := i.kind(m, stream || len(metadata.ValueFromIncomingContext(ctx, sidechannel.MetadataKey)) > 0)
+	own, configured := i.o.RPCs[rpc]
+	if configured {
+		kind.Repository = own.of(c.authenticated)
+	}
+	return pass(ctx, i.o.Observer, c, step{kind.Repository, repository}, step{kind.Server, ""})
+}
+
+func (i *Interceptors) kind(m method.Method, transfer bool) Bounds {
+	writes := m.Op == gitalypb.OperationMsg_MUTATOR
+	switch {
+	case m.Op == gitalypb.OperationMsg_MAINTENANCE:
+		return Bounds{}
+	case transfer && writes:
+		return i.o.Uploads
+	case transfer:
+		return i.o.Downloads
+	case writes:
+		return i.o.Writes
+	}
+	return i.o.Reads
 }
 
 // Unary limits unary RPCs. It runs after authentication, so that a call that waits
 // does not outlive its token.
-func (i Interceptors) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	release, err := i.acquire(ctx, info.FullMethod, req)
+func (i *Interceptors) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	release, err := i.acquire(ctx, info.FullMethod, false, req)
 	if err != nil {
 		return nil, err
 	}
@@ -34,10 +88,7 @@ func (i Interceptors) Unary(ctx context.Context, req any, info *grpc.UnaryServer
 }
 
 // Stream limits streams once their first message is read, until they end.
-func (i Interceptors) Stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	if _, ok := i[info.FullMethod]; !ok {
-		return next(srv, stream)
-	}
+func (i *Interceptors) Stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 	s := &limitedStream{ServerStream: stream, owner: i, method: info.FullMethod, release: func() {}}
 	defer func() { s.release() }()
 	return next(srv, s)
@@ -45,18 +96,19 @@ func (i Interceptors) Stream(srv any, stream grpc.ServerStream, info *grpc.Strea
 
 type limitedStream struct {
 	grpc.ServerStream
-	owner   Interceptors
+	owner   *Interceptors
 	method  string
 	seen    bool
 	release func()
 }
 
+// RecvMsg waits after the first message.
 func (s *limitedStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil || s.seen {
 		return err
 	}
 	s.seen = true
-	release, err := s.owner.acquire(s.Context(), s.method, m)
+	release, err := s.owner.acquire(s.Context(), s.method, true, m)
 	if err != nil {
 		return err
 	}

@@ -2,11 +2,13 @@ package limit_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -25,88 +27,172 @@ func wantRefused(t *testing.T, err error, text string) {
 	}
 }
 
+func acquire(t *testing.T, l *limit.Limiter, key string) func() {
+	t.Helper()
+	release, err := l.Acquire(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return release
+}
+
 func TestLimiter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := limit.New(limit.Rule{Running: 1, Queue: 1, Wait: time.Second})
-		first, err := l.Acquire(t.Context(), "a")
-		if err != nil {
-			t.Fatal(err)
-		}
-		other, err := l.Acquire(t.Context(), "b")
-		if err != nil {
-			t.Fatal(err)
-		}
-		other()
+		first := acquire(t, l, "a")
+		acquire(t, l, "b")() // another key is not in its way
 		waited := make(chan error)
 		go func() {
 			_, err := l.Acquire(t.Context(), "a")
 			waited <- err
 		}()
 		synctest.Wait()
-		_, err = l.Acquire(t.Context(), "a")
+		_, err := l.Acquire(t.Context(), "a")
 		wantRefused(t, err, "maximum queue size reached")
 		wantRefused(t, <-waited, "maximum time in concurrency queue reached")
 
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := l.Acquire(ctx, "a"); err != context.Canceled { //nolint:errorlint // the very error
+		if _, err := l.Acquire(ctx, "a"); !errors.Is(err, context.Canceled) {
 			t.Errorf("err = %v", err)
 		}
-		go func() {
-			release, err := l.Acquire(t.Context(), "a")
-			if err == nil {
-				release()
+		first()
+		acquire(t, l, "a")()
+	})
+}
+
+// TestLimiter_order: turns go to those who wait longest, and nobody is forgotten when
+// others give up before them.
+func TestLimiter_order(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := limit.New(limit.Rule{Running: 1, Queue: 10})
+		first := acquire(t, l, "a")
+		var got []int
+		ctx, leave := context.WithCancel(t.Context())
+		for i := range 6 {
+			mine := t.Context()
+			if i%3 == 0 {
+				mine = ctx
 			}
-			waited <- err
-		}()
+			go func() {
+				release, err := l.Acquire(mine, "a")
+				if err != nil {
+					return
+				}
+				got = append(got, i)
+				release()
+			}()
+			synctest.Wait()
+		}
+		leave()
 		synctest.Wait()
 		first()
-		if err := <-waited; err != nil {
-			t.Errorf("the next in the queue: %v", err)
+		synctest.Wait()
+		if want := []int{1, 2, 4, 5}; !slices.Equal(got, want) {
+			t.Errorf("turns = %v, want %v", got, want)
 		}
 	})
 }
 
-// stream gives one message over and over.
-type stream struct {
-	grpc.ServerStream
-	ctx context.Context //nolint:containedctx // as gRPC does
-}
-
-func (s stream) Context() context.Context { return s.ctx }
-func (s stream) RecvMsg(m any) error {
-	m.(*gitalypb.SSHReceivePackRequest).Repository = &gitalypb.Repository{RelativePath: "a"} //nolint:forcetypeassert // it is one
-	return nil
-}
-
-func TestInterceptors(t *testing.T) {
+func TestLimiter_Adapt(t *testing.T) {
 	t.Parallel()
-	const limited, free = "/gitaly.SSHService/SSHReceivePack", "/gitaly.SSHService/SSHUploadPackWithSidechannel"
-	i := limit.Interceptors{limited: limit.New(limit.Rule{Running: 1})}
-	req := &gitalypb.SSHReceivePackRequest{Repository: &gitalypb.Repository{RelativePath: "a"}}
-	inner := func(method string, req any) error {
-		_, err := i.Unary(t.Context(), req, &grpc.UnaryServerInfo{FullMethod: method}, func(context.Context, any) (any, error) { return nil, nil })
-		return err
-	}
-	for range 2 { // the slot is free again afterwards
-		err := i.Stream(nil, stream{ctx: t.Context()}, &grpc.StreamServerInfo{FullMethod: limited}, func(_ any, s grpc.ServerStream) error {
-			for range 2 { // only the first message counts
-				if err := s.RecvMsg(&gitalypb.SSHReceivePackRequest{}); err != nil {
-					return err
+	synctest.Test(t, func(t *testing.T) {
+		l := limit.New(limit.Rule{Running: 4, Queue: 10, Min: 2, Max: 5})
+		for _, step := range []struct {
+			pressure bool
+			want     int
+		}{{false, 5}, {false, 5}, {true, 2}, {true, 2}} {
+			if got := l.Adapt(step.pressure); got != step.want {
+				t.Fatalf("Adapt(%v) = %d, want %d", step.pressure, got, step.want)
+			}
+		}
+		held := []func(){acquire(t, l, "a"), acquire(t, l, "a")}
+		admitted := 0
+		for range 2 {
+			go func() {
+				if _, err := l.Acquire(t.Context(), "a"); err == nil {
+					admitted++
 				}
+			}()
+		}
+		synctest.Wait()
+		if admitted != 0 {
+			t.Fatalf("%d more than the limit", admitted)
+		}
+		l.Adapt(false) // room for one of those who wait
+		synctest.Wait()
+		if admitted != 1 {
+			t.Errorf("%d admitted by a higher limit", admitted)
+		}
+		l.Adapt(true) // back to two, while three run
+		held[0]()
+		synctest.Wait()
+		if admitted != 1 {
+			t.Errorf("%d admitted although more run than the limit", admitted)
+		}
+		held[1]()
+		synctest.Wait()
+		if admitted != 2 {
+			t.Errorf("%d admitted at the end", admitted)
+		}
+	})
+}
+
+func TestLimiter_none(t *testing.T) {
+	t.Parallel()
+	var l *limit.Limiter
+	for range 3 {
+		acquire(t, l, "a")
+	}
+}
+
+// record is an Observer that writes down what it hears.
+type record struct{ lines []string }
+
+func (r *record) Queued(string, int)             {}
+func (r *record) Acquired(string, time.Duration) { r.lines = append(r.lines, "acquired") }
+func (r *record) Running(_ string, n int)        { r.lines = append(r.lines, fmt.Sprint("running ", n)) }
+func (r *record) Dropped(_, reason string, authenticated bool) {
+	r.lines = append(r.lines, fmt.Sprint("dropped ", reason, " ", authenticated))
+}
+
+func (r *record) take() []string {
+	lines := r.lines
+	r.lines = nil
+	return lines
+}
+
+func TestPacks(t *testing.T) {
+	t.Parallel()
+	rule := limit.Rule{Running: 1}
+	seen := &record{}
+	packs := limit.NewPacks(limit.Split{All: limit.New(rule), Unauthenticated: limit.New(rule)}, seen)
+	for _, address := range []string{"", "127.0.0.1", "127.3.2.1:99", "::1", "[::1]:99"} {
+		for range 2 {
+			if _, err := packs.Acquire(t.Context(), address, "ada"); err != nil {
+				t.Errorf("%q: %v", address, err)
 			}
-			wantRefused(t, inner(limited, req), "maximum queue size reached")
-			if err := inner(free, req); err != nil {
-				t.Error(err)
-			}
-			return inner(limited, &gitalypb.ServerInfoRequest{})
-		})
-		if err != nil {
-			t.Fatal(err)
 		}
 	}
-	if err := inner(limited, req); err != nil {
-		t.Error(err)
+	if got := seen.take(); len(got) > 0 {
+		t.Errorf("this host's packs are counted: %q", got)
+	}
+	release, err := packs.Acquire(t.Context(), "192.0.2.1:1", "ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = packs.Acquire(t.Context(), "192.0.2.1:2", "bob")
+	wantRefused(t, err, "maximum queue size reached")
+	other, err := packs.Acquire(t.Context(), "192.0.2.1", "") // without a name there is another limit
+	if err != nil {
+		t.Fatal(err)
+	}
+	other()
+	release()
+	want := []string{"acquired", "running 1", "dropped max_size true", "acquired", "running 1", "running -1", "running -1"}
+	if got := seen.take(); !slices.Equal(got, want) {
+		t.Errorf("observed %q", got)
 	}
 }

@@ -14,6 +14,10 @@ import (
 
 // Metrics are the metrics of one server. It is safe for concurrent use.
 type Metrics struct {
+	limits
+	// Packs are those of the limit of pack-objects.
+	Packs PackLimits
+
 	started          *prometheus.CounterVec
 	handled          *prometheus.CounterVec
 	handling         *prometheus.HistogramVec
@@ -31,6 +35,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &Metrics{
+		limits: newLimits(reg), Packs: newPackLimits(reg),
 		started: counter("grpc_server_started_total", "RPCs started.", "grpc_type", "grpc_service", "grpc_method"),
 		handled: counter("grpc_server_handled_total", "RPCs completed.", "grpc_type", "grpc_service", "grpc_method", "grpc_code"),
 		handling: prometheus.NewHistogramVec(prometheus.HistogramOpts{

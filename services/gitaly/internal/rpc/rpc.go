@@ -16,6 +16,7 @@ import (
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/hook"
+	"gitsplit/services/gitaly/internal/limit"
 	"gitsplit/services/gitaly/internal/operation"
 	"gitsplit/services/gitaly/internal/pack"
 	"gitsplit/services/gitaly/internal/storage"
@@ -34,6 +35,7 @@ type Deps struct {
 	Hooks      *hook.Manager
 	Operations *operation.Service
 	Protocols  ProtocolObserver
+	PackLimit  *limit.Packs // for packs that no cache has
 	Log        *slog.Logger
 	Version    string // of this server
 	// Ready says why the server cannot work, for ReadinessCheck.
