@@ -33,7 +33,7 @@ var subcommands = map[string]subcommand{
 		"--format=", "--sort=", "--count=", "--points-at=", "--contains=", "--ignore-case"}},
 	"show-ref":     {endOfOptions: true, flags: []string{"--verify", "--quiet", "--head"}},
 	"symbolic-ref": {updatesRefs: true, endOfOptions: true, flags: []string{"--quiet"}},
-	"update-ref":   {updatesRefs: true, flags: []string{"--stdin", "-z"}},
+	"update-ref":   {updatesRefs: true, flags: []string{"--stdin", "-z", "--no-deref"}},
 	"merge-base":   {endOfOptions: true, flags: []string{"--is-ancestor"}},
 	"rev-parse":    {flags: []string{"--show-object-format"}},
 	"rev-list": {paths: true, flags: append([]string{

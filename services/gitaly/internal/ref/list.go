@@ -13,6 +13,7 @@ import (
 
 // Git is the part of gitcmd.Factory that this package needs.
 type Git interface {
+	Start(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec) (*gitcmd.Process, error)
 	Lines(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec, each func(line []byte) error) error
 	Run(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec) error
 	Output(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec, limit int) ([]byte, error)

@@ -1,9 +1,7 @@
 package ref
 
 import (
-	"bytes"
 	"context"
-	"fmt"
 
 	"gitsplit/kit/errs"
 	"gitsplit/services/gitaly/internal/gitcmd"
@@ -13,26 +11,31 @@ import (
 // zero means that it must not exist, "" that anything will do.
 type Change struct{ Name, New, Old string }
 
+// check refuses what git must not see.
+func (c Change) check() error {
+	if !Valid(c.Name) {
+		return errs.New(errs.Invalid, "invalid refname")
+	}
+	if !ValidOID(c.New) || c.Old != "" && !ValidOID(c.Old) {
+		return errs.New(errs.Invalid, "invalid object id")
+	}
+	return nil
+}
+
 // Update carries the changes out, all or none. hooks sets what the transaction
-// calls; use NoHooks for none. A reference that is not what it must be, or is
-// being changed, is errs.Conflict.
+// calls; use NoHooks for none. Errors are those of Transaction.
 func Update(ctx context.Context, git Git, repo *gitcmd.Repo, hooks gitcmd.Spec, changes ...Change) error {
-	var in bytes.Buffer
+	t, err := Begin(ctx, git, repo, hooks)
+	if err != nil {
+		return err
+	}
 	for _, c := range changes {
-		if !Valid(c.Name) {
-			return errs.New(errs.Invalid, "invalid refname")
+		if err := t.Add(c); err != nil {
+			t.Abort()
+			return err
 		}
-		if !ValidOID(c.New) || c.Old != "" && !ValidOID(c.Old) {
-			return errs.New(errs.Invalid, "invalid object id")
-		}
-		fmt.Fprintf(&in, "update %s\x00%s\x00%s\x00", c.Name, c.New, c.Old)
 	}
-	hooks.Name, hooks.Flags, hooks.Stdin = "update-ref", []string{"--stdin", "-z"}, &in
-	err := git.Run(ctx, repo, hooks)
-	if gitcmd.Exited(err, 128) {
-		return errs.Wrap(errs.Conflict, "reference could not be updated", err)
-	}
-	return err
+	return t.Commit()
 }
 
 // SetHead points HEAD at a branch, which need not exist.
