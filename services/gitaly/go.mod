@@ -7,6 +7,7 @@ require gitsplit/proto v0.0.0
 replace gitsplit/proto => ../../proto
 
 require (
+	github.com/dsnet/compress v0.0.1
 	github.com/google/go-cmp v0.7.0
 	github.com/prometheus/client_golang v1.25.0
 	gitsplit/kit v0.0.0

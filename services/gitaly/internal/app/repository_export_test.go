@@ -335,6 +335,10 @@ func TestRepositoryService_cancelled(t *testing.T) {
 			s, err := x.repos.CreateBundle(ctx, &gitalypb.CreateBundleRequest{Repository: x.repo})
 			return func() error { return ignored(s.Recv()) }, err
 		},
+		"GetArchive": func(ctx context.Context) (recv, error) {
+			s, err := x.repos.GetArchive(ctx, &gitalypb.GetArchiveRequest{Repository: x.repo, CommitId: "large", Format: gitalypb.GetArchiveRequest_TAR_BZ2})
+			return func() error { return ignored(s.Recv()) }, err
+		},
 		"FastExport": func(ctx context.Context) (recv, error) {
 			s, err := x.repos.FastExport(ctx, &gitalypb.FastExportRequest{Repository: x.repo})
 			return func() error { return ignored(s.Recv()) }, err
