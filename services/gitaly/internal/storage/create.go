@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"gitsplit/kit/errs"
 	"gitsplit/services/gitaly/internal/gitcmd"
@@ -41,6 +42,9 @@ func Create(ctx context.Context, git Git, repo *Repo, o CreateOptions) (err erro
 		}
 	}()
 	if err := git.Run(ctx, nil, initSpec(tmp, o)); err != nil {
+		return err
+	}
+	if err := StampFullRepack(tmp, time.Now()); err != nil { // there is nothing to pack yet
 		return err
 	}
 	if err := syncTree(tmp); err != nil {
