@@ -49,16 +49,28 @@ type Spec struct {
 	// sub-command that may update refs starts only with HooksPath or NoHooks.
 	HooksPath string
 	NoHooks   bool
+	// Background leaves the machine to others where they want it.
+	Background bool
 
 	Stdin          io.Reader // as in process.Options
 	Stdout, Stderr io.Writer
 }
 
-// Guard is told about every process that may leave locks or quarantines behind.
+// Traces is what a killed process leaves in a repository.
+type Traces int
+
+// From nothing to everything.
+const (
+	NoTraces   Traces = iota
+	PackTraces        // temporary packs, locks of the indexes of packs and of commits
+	RefTraces         // quarantines and locks of references, and all of the above
+)
+
+// Guard is told about every process that may leave traces behind.
 type Guard interface {
 	// Enter registers a writer; leave is called when its whole group is dead,
 	// with whether it ended by itself.
-	Enter(repoDir string) (leave func(clean bool))
+	Enter(repoDir string, traces Traces) (leave func(clean bool))
 }
 
 // Observer is told about every process, for metrics.
@@ -151,6 +163,7 @@ func (f *Factory) Start(ctx context.Context, repo *Repo, s Spec) (*Process, erro
 	p.proc, err = process.Start(ctx, process.Options{
 		Path: f.o.Path, Args: args, Env: f.environment(ctx, repo, s), Dir: f.o.Home, Grace: f.o.Grace,
 		Stdin: s.Stdin, Stdout: s.Stdout, Stderr: p.stderr, Files: s.Files,
+		Background: s.Background,
 	})
 	if err != nil {
 		p.end(true)
@@ -162,8 +175,8 @@ func (f *Factory) Start(ctx context.Context, repo *Repo, s Spec) (*Process, erro
 // enter tells the guard and the observer, and returns what tells them the end.
 func (f *Factory) enter(ctx context.Context, repo *Repo, name string) func(clean bool) {
 	leave, ended := func(bool) {}, func() {}
-	if f.o.Guard != nil && repo != nil && subcommands[name].updatesRefs {
-		leave = f.o.Guard.Enter(repo.Dir)
+	if traces := subcommands[name].leaves(); f.o.Guard != nil && repo != nil && traces != NoTraces {
+		leave = f.o.Guard.Enter(repo.Dir, traces)
 	}
 	if f.o.Observer != nil {
 		ended = f.o.Observer.Started(ctx, name)

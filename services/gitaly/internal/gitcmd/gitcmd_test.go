@@ -19,7 +19,7 @@ type guard struct {
 	left    []bool
 }
 
-func (g *guard) Enter(dir string) func(bool) {
+func (g *guard) Enter(dir string, _ Traces) func(bool) {
 	g.entered = append(g.entered, dir)
 	return func(clean bool) { g.left = append(g.left, clean) }
 }

@@ -9,6 +9,7 @@ import (
 // subcommand is what the table knows of one git sub-command.
 type subcommand struct {
 	updatesRefs  bool     // needs hooks configured or explicitly off; watched for leftovers
+	traces       Traces   // what else it leaves when it is killed
 	noRepo       bool     // runs without --git-dir
 	repoArg      bool     // takes the repository's directory as its argument
 	endOfOptions bool     // knows --end-of-options in the oldest git we run with
@@ -47,8 +48,19 @@ var subcommands = map[string]subcommand{
 	"check-attr":    {flags: []string{"--cached", "--stdin", "-z"}},
 	"fast-export":   {flags: []string{"--all", "--signed-tags="}},
 	"fsck":          {flags: []string{"--no-progress", "--no-dangling"}},
-	"update-index":  {flags: []string{"-z", "--index-info"}},
-	"log":           {endOfOptions: true, paths: true, flags: append([]string{"--format=", "--follow", "--shortstat", "-z"}, walkFlags()...)},
+	"pack-objects": {endOfOptions: true, traces: PackTraces, flags: []string{
+		"--quiet", "--local", "--non-empty", "--all", "--reflog", "--indexed-objects", "--keep-true-parents", "--keep-unreachable",
+		"--delta-base-offset", "--delta-islands", "--cruft", "--cruft-expiration=", "--stdin-packs", "--unpacked", "--incremental",
+		"--pack-loose-unreachable"}},
+	"multi-pack-index write": {traces: PackTraces, flags: []string{"--bitmap", "--stdin-packs", "--preferred-pack=", "--no-progress"}},
+	"commit-graph write": {traces: PackTraces, flags: []string{
+		"--reachable", "--changed-paths", "--split", "--split=replace", "--size-multiple=", "--no-progress"}},
+	"prune-packed":   {traces: PackTraces, flags: []string{"--quiet"}},
+	"prune":          {traces: PackTraces, flags: []string{"--expire="}},
+	"pack-refs":      {traces: RefTraces, flags: []string{"--all", "--no-prune", "--auto"}},
+	"worktree prune": {traces: PackTraces},
+	"update-index":   {flags: []string{"-z", "--index-info"}},
+	"log":            {endOfOptions: true, paths: true, flags: append([]string{"--format=", "--follow", "--shortstat", "-z"}, walkFlags()...)},
 }
 
 func walkFlags() []string {
@@ -103,6 +115,14 @@ func uploadPackConfig() []Config {
 		c = append(c, Config{"uploadpack.hideRefs", "refs/" + ns + "/"})
 	}
 	return c
+}
+
+// leaves returns what the sub-command leaves when it is killed.
+func (c subcommand) leaves() Traces {
+	if c.updatesRefs {
+		return RefTraces
+	}
+	return c.traces
 }
 
 // permits reports whether the table allows the flag.

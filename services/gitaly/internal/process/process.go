@@ -37,6 +37,9 @@ type Options struct {
 	Env   []string // the whole environment
 	Dir   string   // working directory
 	Grace time.Duration
+	// Background gives the processor and the disk to others first.
+	Background bool
+
 	Files []*os.File // inherited besides the standard ones; the first is descriptor 3
 
 	// Stdin is copied to the program by a goroutine that ends when Read fails or
@@ -82,11 +85,28 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", o.Path, err), pipes.closeOurEnds())
 	}
+	if o.Background {
+		p.yield()
+	}
 	for _, f := range run {
 		f()
 	}
 	go p.endWithContext()
 	return p, nil
+}
+
+// What ioprio_set(2) is told: whose priority, and the lowest one of the usual class.
+const (
+	ioprioGroup  = 2
+	ioprioLowest = 2<<13 | 7
+	niceness     = 10
+)
+
+// yield lowers the priority of the group. It is a courtesy: where the system refuses,
+// the program runs like any other.
+func (p *Process) yield() {
+	_ = unix.Setpriority(unix.PRIO_PGRP, p.Pid(), niceness)
+	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, ioprioGroup, uintptr(p.Pid()), ioprioLowest)
 }
 
 // Pid is the process id, and the id of the group.

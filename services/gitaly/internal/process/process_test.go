@@ -41,6 +41,24 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestBackground: the priority is lowered before the program reads its input.
+func TestBackground(t *testing.T) {
+	t.Parallel()
+	r, w := io.Pipe()
+	var out bytes.Buffer
+	o := sh("read x; ps -o ni= -p $$")
+	o.Stdin, o.Stdout, o.Background = r, &out, true
+	p, err := process.Start(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(w, "go\n")
+	_ = w.Close()
+	if err := p.Wait(); err != nil || strings.TrimSpace(out.String()) != "10" {
+		t.Errorf("niceness %q, %v", out.String(), err)
+	}
+}
+
 // TestWait_straggler: a child that outlives its leader and holds its output does
 // not hold us.
 func TestWait_straggler(t *testing.T) {
