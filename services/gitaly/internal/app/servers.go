@@ -92,10 +92,12 @@ func background(name string, work func(ctx context.Context)) lifecycle.Part {
 
 // sweep looks once through all repositories for what dead processes left.
 func (a *App) sweep(ctx context.Context) {
+	var roots []string
 	for _, st := range a.locator.Storages() {
-		if err := a.guard.SweepAll(ctx, st.Path); err != nil && ctx.Err() == nil {
-			a.log.ErrorContext(ctx, "search for leftovers failed", slog.String("storage", st.Name), slog.Any("error", err))
-		}
+		roots = append(roots, st.Path)
+	}
+	if err := a.guard.SweepAll(ctx, roots...); err != nil && ctx.Err() == nil {
+		a.log.ErrorContext(ctx, "search for leftovers failed", slog.Any("error", err))
 	}
 }
 

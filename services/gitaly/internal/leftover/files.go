@@ -1,32 +1,44 @@
 package leftover
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
+
+	"gitsplit/services/gitaly/internal/gitcmd"
 )
 
-// topLocks are the files outside of refs/ that git locks or writes aside.
-var topLocks = []string{ //nolint:gochecknoglobals // a constant
-	"packed-refs.lock", "packed-refs.new", "HEAD.lock", "config.lock", "shallow.lock",
+// packTraces are what writers of packs and indexes lock or write aside.
+var packTraces = []string{ //nolint:gochecknoglobals // a constant
+	"objects/pack/tmp_*", "objects/pack/.tmp-*", "objects/pack/multi-pack-index.lock", "objects/info/commit-graph.lock",
+	"objects/info/commit-graphs/tmp_*", "objects/info/commit-graphs/commit-graph-chain.lock",
 }
 
-// Remove removes the leftovers in the repository that were last touched before
-// the given time, and returns their paths relative to the repository.
-func Remove(repo string, before time.Time) (removed []string, err error) {
-	s := sweeper{repo: repo, before: before}
-	s.glob("objects/tmp_objdir-*")
-	s.glob("objects/pack/tmp_*")
-	s.keepFiles()
-	for _, name := range topLocks {
-		s.glob(name)
+// refTraces are what git locks or writes aside outside of refs/, and quarantines.
+var refTraces = []string{ //nolint:gochecknoglobals // a constant
+	"objects/tmp_objdir-*", "packed-refs.lock", "packed-refs.new", "HEAD.lock", "config.lock", "shallow.lock",
+}
+
+// remove removes the traces in the repository that were last touched before the
+// limits, and returns their paths relative to the repository.
+func remove(repo string, traces gitcmd.Traces, l limits) (removed []string, err error) {
+	s := sweeper{repo: repo, before: l.packs}
+	for _, pattern := range packTraces {
+		s.glob(pattern)
 	}
-	s.refLocks()
+	if traces == gitcmd.RefTraces {
+		s.before = l.refs
+		s.keepFiles()
+		for _, pattern := range refTraces {
+			s.glob(pattern)
+		}
+		s.refLocks()
+	}
 	return s.removed, errors.Join(s.errs...)
 }
 
@@ -74,33 +86,20 @@ func (s *sweeper) refLocks() {
 	}
 }
 
-// keepFiles removes the marks that receive-pack puts on a pack until the refs
-// are written: "receive-pack <pid> on <host>". Other keep files have other owners.
+// keepMark is what git writes into the keep file of a pack that it has received,
+// until the refs are written. Other keep files have other owners.
+var keepMark = regexp.MustCompile(`^(receive-pack|fetch-pack) [0-9]+ on `)
+
 func (s *sweeper) keepFiles() {
 	paths, _ := filepath.Glob(filepath.Join(escape(s.repo), "objects/pack/*.keep"))
 	for _, p := range paths {
-		if raw, err := os.ReadFile(p); err == nil && strings.HasPrefix(string(raw), "receive-pack ") { //nolint:gosec // our own repository
+		if transferMark(p) {
 			s.remove(p)
 		}
 	}
 }
 
-// eachRepository calls do for every directory below root that looks like a
-// repository, leaving our own directory out.
-func eachRepository(ctx context.Context, root string, do func(dir string)) error {
-	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil || !d.IsDir():
-			return nil //nolint:nilerr // what vanished needs no sweeping
-		case d.Name() == "+gitaly":
-			return fs.SkipDir
-		}
-		if _, err := os.Lstat(filepath.Join(path, "HEAD")); err != nil {
-			return nil //nolint:nilerr // a directory above repositories
-		}
-		do(path)
-		return fs.SkipDir
-	})
+func transferMark(path string) bool {
+	raw, err := os.ReadFile(path) //nolint:gosec // our own repository
+	return err == nil && keepMark.Match(raw)
 }

@@ -3,7 +3,9 @@
 //
 // The one idea: gitaly holds its storages exclusively and starts every writer
 // itself, so a leftover belongs to a dead process if it is older than the oldest
-// writer alive in that repository. With no writer alive, everything is.
+// writer alive in that repository that could have made it. With no such writer
+// alive, everything is. Housekeeping works for long, but leaves only packs and
+// indexes: it does not keep the lock of a killed push in place.
 package leftover
 
 import (
@@ -11,6 +13,9 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"gitsplit/services/gitaly/internal/gitcmd"
+	"gitsplit/services/gitaly/internal/storage"
 )
 
 // margin covers the grain of file times, which lag behind the clock a little.
@@ -23,14 +28,21 @@ type Guard struct {
 
 	mu    sync.Mutex
 	repos map[string]*repository
+	swept bool // every repository has been: one that is not in repos is clean
 }
 
+// repository is one with writers, or whose state is worth remembering.
 type repository struct {
 	mu      sync.Mutex // held while sweeping: no writer starts meanwhile
-	writers map[int]time.Time
+	writers map[int]writer
 	next    int
-	dirty   bool // a leftover may be there
-	users   int  // holders of a pointer to this, guarded by Guard.mu
+	dirty   gitcmd.Traces // what may be there
+	users   int           // holders of a pointer to this, guarded by Guard.mu
+}
+
+type writer struct {
+	started time.Time
+	traces  gitcmd.Traces
 }
 
 // NewGuard returns a guard. Each repository is swept before its first writer.
@@ -38,24 +50,26 @@ func NewGuard(log *slog.Logger, now func() time.Time) *Guard {
 	return &Guard{log: log, now: now, repos: map[string]*repository{}}
 }
 
-// Enter registers a writer of the repository in dir and returns what to call when
-// the writer and all its children are dead, with whether it ended by itself. If
+// Enter registers a writer of the repository in dir and returns what to call once,
+// when the writer and all its children are dead, with whether it ended by itself. If
 // somebody was killed here, leftovers are removed before Enter returns.
-func (g *Guard) Enter(dir string) (leave func(clean bool)) {
+func (g *Guard) Enter(dir string, traces gitcmd.Traces) (leave func(clean bool)) {
 	r := g.repository(dir)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	g.sweep(dir, r)
 	id := r.next
 	r.next++
-	r.writers[id] = g.now()
+	r.writers[id] = writer{g.now(), traces}
 	return func(clean bool) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		delete(r.writers, id)
-		r.dirty = r.dirty || !clean
+		if !clean {
+			r.dirty = max(r.dirty, traces)
+		}
 		g.sweep(dir, r)
-		g.release(dir, r)
+		g.release(dir, r, true)
 	}
 }
 
@@ -65,30 +79,32 @@ func (g *Guard) Sweep(dir string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	g.sweep(dir, r)
-	g.release(dir, r)
+	g.release(dir, r, false)
 }
 
-// repository returns the entry of dir. An entry that is new, or was forgotten
-// when its last writer left, counts as dirty only if it was never swept clean.
+// repository returns the entry of dir.
 func (g *Guard) repository(dir string) *repository {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	r, ok := g.repos[dir]
 	if !ok {
-		r = &repository{writers: map[int]time.Time{}, dirty: true}
+		r = &repository{writers: map[int]writer{}}
+		if !g.swept {
+			r.dirty = gitcmd.RefTraces
+		}
 		g.repos[dir] = r
 	}
 	r.users++
 	return r
 }
 
-// release forgets entries that nobody uses and that may hold something: the rest
-// is remembered, at some bytes each, as swept.
-func (g *Guard) release(dir string, r *repository) {
+// release forgets the entry of a clean repository when nobody uses it any more. Until
+// all have been swept, those that are written to are remembered as swept.
+func (g *Guard) release(dir string, r *repository, remember bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	r.users--
-	if r.users == 0 && r.dirty {
+	if r.users == 0 && r.dirty == gitcmd.NoTraces && (g.swept || !remember) {
 		delete(g.repos, dir)
 	}
 }
@@ -96,16 +112,11 @@ func (g *Guard) release(dir string, r *repository) {
 // sweep removes what cannot belong to a living writer. The repository stays dirty
 // as long as one lives that may own something.
 func (g *Guard) sweep(dir string, r *repository) {
-	if !r.dirty {
+	if r.dirty == gitcmd.NoTraces {
 		return
 	}
-	before := g.now().Add(time.Hour)
-	for _, started := range r.writers {
-		if limit := started.Add(-margin); limit.Before(before) {
-			before = limit
-		}
-	}
-	removed, err := Remove(dir, before)
+	l, living := g.limits(r)
+	removed, err := remove(dir, r.dirty, l)
 	if len(removed) > 0 {
 		g.log.Info("leftovers of killed writers removed", slog.String("repository", dir), slog.Any("files", removed))
 	}
@@ -113,11 +124,44 @@ func (g *Guard) sweep(dir string, r *repository) {
 		g.log.Error("leftovers of killed writers could not be removed", slog.String("repository", dir), slog.Any("error", err))
 		return
 	}
-	r.dirty = len(r.writers) > 0
+	r.dirty = min(r.dirty, living)
+}
+
+// limits are the times before which a leftover of each kind belongs to nobody alive.
+type limits struct{ packs, refs time.Time }
+
+// limits returns them, and what the living may leave. r.mu is held.
+func (g *Guard) limits(r *repository) (l limits, living gitcmd.Traces) {
+	never := g.now().Add(time.Hour)
+	l = limits{packs: never, refs: never}
+	for _, w := range r.writers {
+		living = max(living, w.traces)
+		limit := w.started.Add(-margin)
+		if limit.Before(l.packs) {
+			l.packs = limit
+		}
+		if w.traces == gitcmd.RefTraces && limit.Before(l.refs) {
+			l.refs = limit
+		}
+	}
+	return l, living
 }
 
 // SweepAll removes the leftovers of earlier processes from every repository below
-// root, until ctx ends.
-func (g *Guard) SweepAll(ctx context.Context, root string) error {
-	return eachRepository(ctx, root, g.Sweep)
+// the roots, until ctx ends.
+func (g *Guard) SweepAll(ctx context.Context, roots ...string) error {
+	for _, root := range roots {
+		if err := storage.EachRepository(ctx, root, g.Sweep); err != nil {
+			return err
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.swept = true
+	for dir, r := range g.repos {
+		if r.users == 0 && r.dirty == gitcmd.NoTraces {
+			delete(g.repos, dir)
+		}
+	}
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"gitsplit/kit/logging"
+	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/leftover"
 )
 
@@ -18,7 +19,8 @@ import (
 var (
 	leftovers = []string{
 		"objects/tmp_objdir-incoming-a/pack/tmp_pack_x", "objects/pack/tmp_idx_1", "objects/pack/pack-1.keep",
-		"packed-refs.lock", "packed-refs.new", "HEAD.lock", "refs/heads/main.lock", "refs/heads/deep/er.lock",
+		"objects/pack/.tmp-7-pack-1.pack", "objects/pack/multi-pack-index.lock", "objects/info/commit-graphs/tmp_graph_1",
+		"objects/info/commit-graphs/commit-graph-chain.lock", "packed-refs.lock", "packed-refs.new", "HEAD.lock", "refs/heads/main.lock", "refs/heads/deep/er.lock",
 	}
 	bystanders = []string{
 		"HEAD", "objects/pack/pack-1.pack", "objects/pack/pack-2.keep", "refs/heads/main", "refs/heads/deep/other", "hooks/x.lock",
@@ -72,17 +74,17 @@ func TestGuard(t *testing.T) {
 	g := leftover.NewGuard(logging.Discard(), func() time.Time { return now })
 
 	fill(t, repo, now)
-	leaveFirst := g.Enter(repo) // the first writer finds leftovers of an earlier gitaly
+	leaveFirst := g.Enter(repo, gitcmd.RefTraces) // the first writer finds leftovers of an earlier gitaly
 	want(t, repo)
 
 	now = now.Add(time.Minute)
-	leaveKilled := g.Enter(repo)
+	leaveKilled := g.Enter(repo, gitcmd.RefTraces)
 	fill(t, repo, now)
 	leaveKilled(false)
 	want(t, repo, leftovers...) // they could be the first writer's
 
 	now = now.Add(time.Minute)
-	leaveThird := g.Enter(repo)
+	leaveThird := g.Enter(repo, gitcmd.RefTraces)
 	leaveFirst(true)
 	want(t, repo) // now the oldest writer is younger than they are
 
@@ -91,7 +93,7 @@ func TestGuard(t *testing.T) {
 	want(t, repo) // nobody is left who could own anything
 
 	fill(t, repo, now)
-	g.Enter(repo)(true)
+	g.Enter(repo, gitcmd.RefTraces)(true)
 	want(t, repo, leftovers...) // clean writers leave nothing, so nobody looks
 }
 
@@ -119,7 +121,7 @@ func TestGuard_blocks(t *testing.T) {
 		for range 8 {
 			go func() {
 				for range 20 {
-					g.Enter(repo)(false)
+					g.Enter(repo, gitcmd.RefTraces)(false)
 				}
 				done <- struct{}{}
 			}()
@@ -130,12 +132,56 @@ func TestGuard_blocks(t *testing.T) {
 	})
 }
 
+// TestGuard_housekeeping: what a killed push left goes although housekeeping goes on,
+// whose own files stay.
+func TestGuard_housekeeping(t *testing.T) {
+	t.Parallel()
+	repo := t.TempDir()
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	g := leftover.NewGuard(logging.Discard(), func() time.Time { return now })
+	leaveRepack := g.Enter(repo, gitcmd.PackTraces)
+
+	now = now.Add(time.Minute)
+	leavePush := g.Enter(repo, gitcmd.RefTraces)
+	fill(t, repo, now)
+	leavePush(false)
+	packs := []string{"objects/pack/tmp_idx_1", "objects/pack/.tmp-7-pack-1.pack", "objects/pack/multi-pack-index.lock",
+		"objects/info/commit-graphs/tmp_graph_1", "objects/info/commit-graphs/commit-graph-chain.lock"}
+	want(t, repo, packs...)
+
+	leaveRepack(true)
+	want(t, repo) // the push may have left them, and nobody else is there
+
+	now = now.Add(time.Minute)
+	leaveRepack, leavePush = g.Enter(repo, gitcmd.PackTraces), g.Enter(repo, gitcmd.RefTraces)
+	fill(t, repo, now)
+	leaveRepack(false)
+	want(t, repo, leftovers...) // the push is alive
+	now = now.Add(time.Minute)
+	leavePush(true)
+	want(t, repo, slices.DeleteFunc(slices.Clone(leftovers), func(name string) bool { return slices.Contains(packs, name) })...)
+}
+
+func TestGuard_SweepAll_remembers(t *testing.T) {
+	t.Parallel()
+	root, now := t.TempDir(), time.Now()
+	repo, later := filepath.Join(root, "a.git"), filepath.Join(root, "b.git")
+	fill(t, repo, now)
+	g := leftover.NewGuard(logging.Discard(), time.Now)
+	if err := g.SweepAll(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, later, now)
+	g.Enter(later, gitcmd.RefTraces)(true)
+	want(t, later, leftovers...) // nobody was killed there since
+	g.Enter(later, gitcmd.RefTraces)(false)
+	want(t, later)
+}
+
 func TestRemove_oddPath(t *testing.T) {
 	t.Parallel()
 	repo := filepath.Join(t.TempDir(), "a[b]*c?")
 	fill(t, repo, time.Now().Add(-time.Minute))
-	if removed, err := leftover.Remove(repo, time.Now()); err != nil || len(removed) != len(leftovers) {
-		t.Errorf("removed %q, %v", removed, err)
-	}
+	leftover.NewGuard(logging.Discard(), time.Now).Sweep(repo)
 	want(t, repo)
 }

@@ -13,8 +13,8 @@ import (
 
 // MultiPackIndex is what the index over several packs says of itself.
 type MultiPackIndex struct {
-	Version                                  uint64   // 0 when there is none
-	Packs                                    []string // names without suffix: "pack-<hash>"
+	Version                                    uint64   // 0 when there is none
+	Packs                                      []string // names without suffix: "pack-<hash>"
 	LargeOffsets, BitmappedPacks, ReverseIndex bool
 }
 
