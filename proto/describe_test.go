@@ -91,6 +91,9 @@ func describeService(s protoreflect.ServiceDescriptor) service {
 func (c contract) addMessages(ms protoreflect.MessageDescriptors) {
 	for i := range ms.Len() {
 		m := ms.Get(i)
+		if m.IsMapEntry() { // the field says it already
+			continue
+		}
 		row := message{File: path.Base(m.ParentFile().Path())}
 		for j := range m.ReservedRanges().Len() {
 			r := m.ReservedRanges().Get(j)

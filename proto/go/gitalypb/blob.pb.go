@@ -324,6 +324,638 @@ func (x *GetBlobsResponse) GetType() ObjectType {
 	return ObjectType_UNKNOWN
 }
 
+// Says where a walk begins and ends, and how much to send.
+type ListBlobsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Revisions to walk, as git rev-list reads them, among them --all, --not and ranges. At least one.
+	Revisions []string `protobuf:"bytes,2,rep,name=revisions,proto3" json:"revisions,omitempty"`
+	// Largest number of blobs; 0 is all.
+	Limit uint32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Largest number of data bytes per blob; -1 sends everything, 0 only the facts.
+	BytesLimit int64 `protobuf:"varint,4,opt,name=bytes_limit,json=bytesLimit,proto3" json:"bytes_limit,omitempty"`
+	// Send the path at which each blob was found first.
+	WithPaths     bool `protobuf:"varint,5,opt,name=with_paths,json=withPaths,proto3" json:"with_paths,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBlobsRequest) Reset() {
+	*x = ListBlobsRequest{}
+	mi := &file_gitaly_blob_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBlobsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBlobsRequest) ProtoMessage() {}
+
+func (x *ListBlobsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_blob_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBlobsRequest.ProtoReflect.Descriptor instead.
+func (*ListBlobsRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_blob_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ListBlobsRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *ListBlobsRequest) GetRevisions() []string {
+	if x != nil {
+		return x.Revisions
+	}
+	return nil
+}
+
+func (x *ListBlobsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListBlobsRequest) GetBytesLimit() int64 {
+	if x != nil {
+		return x.BytesLimit
+	}
+	return 0
+}
+
+func (x *ListBlobsRequest) GetWithPaths() bool {
+	if x != nil {
+		return x.WithPaths
+	}
+	return false
+}
+
+// Some of the blobs.
+type ListBlobsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of the walk.
+	Blobs         []*ListBlobsResponse_Blob `protobuf:"bytes,1,rep,name=blobs,proto3" json:"blobs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBlobsResponse) Reset() {
+	*x = ListBlobsResponse{}
+	mi := &file_gitaly_blob_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBlobsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBlobsResponse) ProtoMessage() {}
+
+func (x *ListBlobsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_blob_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBlobsResponse.ProtoReflect.Descriptor instead.
+func (*ListBlobsResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_blob_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ListBlobsResponse) GetBlobs() []*ListBlobsResponse_Blob {
+	if x != nil {
+		return x.Blobs
+	}
+	return nil
+}
+
+// Says how much to send.
+type ListAllBlobsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Largest number of blobs; 0 is all.
+	Limit uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Largest number of data bytes per blob; -1 sends everything, 0 only the facts.
+	BytesLimit    int64 `protobuf:"varint,3,opt,name=bytes_limit,json=bytesLimit,proto3" json:"bytes_limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAllBlobsRequest) Reset() {
+	*x = ListAllBlobsRequest{}
+	mi := &file_gitaly_blob_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAllBlobsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAllBlobsRequest) ProtoMessage() {}
+
+func (x *ListAllBlobsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_blob_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAllBlobsRequest.ProtoReflect.Descriptor instead.
+func (*ListAllBlobsRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_blob_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListAllBlobsRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *ListAllBlobsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListAllBlobsRequest) GetBytesLimit() int64 {
+	if x != nil {
+		return x.BytesLimit
+	}
+	return 0
+}
+
+// Some of the blobs.
+type ListAllBlobsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In no particular order.
+	Blobs         []*ListAllBlobsResponse_Blob `protobuf:"bytes,1,rep,name=blobs,proto3" json:"blobs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAllBlobsResponse) Reset() {
+	*x = ListAllBlobsResponse{}
+	mi := &file_gitaly_blob_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAllBlobsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAllBlobsResponse) ProtoMessage() {}
+
+func (x *ListAllBlobsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_blob_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAllBlobsResponse.ProtoReflect.Descriptor instead.
+func (*ListAllBlobsResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_blob_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListAllBlobsResponse) GetBlobs() []*ListAllBlobsResponse_Blob {
+	if x != nil {
+		return x.Blobs
+	}
+	return nil
+}
+
+// A small blob that stands for a file in LFS.
+type LFSPointer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Size of the pointer itself in bytes.
+	Size int64 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"`
+	// Text of the pointer.
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	// Id of the pointer's blob.
+	Oid string `protobuf:"bytes,3,opt,name=oid,proto3" json:"oid,omitempty"`
+	// Size in bytes of the file that it stands for.
+	FileSize int64 `protobuf:"varint,4,opt,name=file_size,json=fileSize,proto3" json:"file_size,omitempty"`
+	// SHA-256 of the file that it stands for, in hex.
+	FileOid       []byte `protobuf:"bytes,5,opt,name=file_oid,json=fileOid,proto3" json:"file_oid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LFSPointer) Reset() {
+	*x = LFSPointer{}
+	mi := &file_gitaly_blob_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LFSPointer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LFSPointer) ProtoMessage() {}
+
+func (x *LFSPointer) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_blob_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LFSPointer.ProtoReflect.Descriptor instead.
+func (*LFSPointer) Descriptor() ([]byte, []int) {
+	return file_gitaly_blob_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *LFSPointer) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *LFSPointer) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *LFSPointer) GetOid() string {
+	if x != nil {
+		return x.Oid
+	}
+	return ""
+}
+
+func (x *LFSPointer) GetFileSize() int64 {
+	if x != nil {
+		return x.FileSize
+	}
+	return 0
+}
+
+func (x *LFSPointer) GetFileOid() []byte {
+	if x != nil {
+		return x.FileOid
+	}
+	return nil
+}
+
+// Names blobs that may be LFS pointers.
+type GetLFSPointersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Ids of blobs in full hex, at least one.
+	BlobIds       []string `protobuf:"bytes,2,rep,name=blob_ids,json=blobIds,proto3" json:"blob_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLFSPointersRequest) Reset() {
+	*x = GetLFSPointersRequest{}
+	mi := &file_gitaly_blob_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLFSPointersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLFSPointersRequest) ProtoMessage() {}
+
+func (x *GetLFSPointersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_blob_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLFSPointersRequest.ProtoReflect.Descriptor instead.
+func (*GetLFSPointersRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_blob_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GetLFSPointersRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *GetLFSPointersRequest) GetBlobIds() []string {
+	if x != nil {
+		return x.BlobIds
+	}
+	return nil
+}
+
+// Some of the pointers.
+type GetLFSPointersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order asked for; blobs that are no pointers are left out.
+	LfsPointers   []*LFSPointer `protobuf:"bytes,1,rep,name=lfs_pointers,json=lfsPointers,proto3" json:"lfs_pointers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLFSPointersResponse) Reset() {
+	*x = GetLFSPointersResponse{}
+	mi := &file_gitaly_blob_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLFSPointersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLFSPointersResponse) ProtoMessage() {}
+
+func (x *GetLFSPointersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_blob_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLFSPointersResponse.ProtoReflect.Descriptor instead.
+func (*GetLFSPointersResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_blob_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GetLFSPointersResponse) GetLfsPointers() []*LFSPointer {
+	if x != nil {
+		return x.LfsPointers
+	}
+	return nil
+}
+
+// Says where a walk begins and ends.
+type ListLFSPointersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Revisions to walk, as git rev-list reads them, among them --all, --not and ranges. At least one.
+	Revisions []string `protobuf:"bytes,2,rep,name=revisions,proto3" json:"revisions,omitempty"`
+	// Largest number of pointers; 0 is all.
+	Limit         int32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLFSPointersRequest) Reset() {
+	*x = ListLFSPointersRequest{}
+	mi := &file_gitaly_blob_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLFSPointersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLFSPointersRequest) ProtoMessage() {}
+
+func (x *ListLFSPointersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_blob_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLFSPointersRequest.ProtoReflect.Descriptor instead.
+func (*ListLFSPointersRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_blob_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListLFSPointersRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *ListLFSPointersRequest) GetRevisions() []string {
+	if x != nil {
+		return x.Revisions
+	}
+	return nil
+}
+
+func (x *ListLFSPointersRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// Some of the pointers.
+type ListLFSPointersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of the walk.
+	LfsPointers   []*LFSPointer `protobuf:"bytes,1,rep,name=lfs_pointers,json=lfsPointers,proto3" json:"lfs_pointers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLFSPointersResponse) Reset() {
+	*x = ListLFSPointersResponse{}
+	mi := &file_gitaly_blob_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLFSPointersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLFSPointersResponse) ProtoMessage() {}
+
+func (x *ListLFSPointersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_blob_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLFSPointersResponse.ProtoReflect.Descriptor instead.
+func (*ListLFSPointersResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_blob_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListLFSPointersResponse) GetLfsPointers() []*LFSPointer {
+	if x != nil {
+		return x.LfsPointers
+	}
+	return nil
+}
+
+// Asks for every pointer.
+type ListAllLFSPointersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Repository to read.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Largest number of pointers; 0 is all.
+	Limit         int32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAllLFSPointersRequest) Reset() {
+	*x = ListAllLFSPointersRequest{}
+	mi := &file_gitaly_blob_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAllLFSPointersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAllLFSPointersRequest) ProtoMessage() {}
+
+func (x *ListAllLFSPointersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_blob_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAllLFSPointersRequest.ProtoReflect.Descriptor instead.
+func (*ListAllLFSPointersRequest) Descriptor() ([]byte, []int) {
+	return file_gitaly_blob_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListAllLFSPointersRequest) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *ListAllLFSPointersRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// Some of the pointers.
+type ListAllLFSPointersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In no particular order.
+	LfsPointers   []*LFSPointer `protobuf:"bytes,1,rep,name=lfs_pointers,json=lfsPointers,proto3" json:"lfs_pointers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAllLFSPointersResponse) Reset() {
+	*x = ListAllLFSPointersResponse{}
+	mi := &file_gitaly_blob_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAllLFSPointersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAllLFSPointersResponse) ProtoMessage() {}
+
+func (x *ListAllLFSPointersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_blob_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAllLFSPointersResponse.ProtoReflect.Descriptor instead.
+func (*ListAllLFSPointersResponse) Descriptor() ([]byte, []int) {
+	return file_gitaly_blob_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListAllLFSPointersResponse) GetLfsPointers() []*LFSPointer {
+	if x != nil {
+		return x.LfsPointers
+	}
+	return nil
+}
+
 // A place in a tree.
 type GetBlobsRequest_RevisionPath struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -337,7 +969,7 @@ type GetBlobsRequest_RevisionPath struct {
 
 func (x *GetBlobsRequest_RevisionPath) Reset() {
 	*x = GetBlobsRequest_RevisionPath{}
-	mi := &file_gitaly_blob_proto_msgTypes[4]
+	mi := &file_gitaly_blob_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -349,7 +981,7 @@ func (x *GetBlobsRequest_RevisionPath) String() string {
 func (*GetBlobsRequest_RevisionPath) ProtoMessage() {}
 
 func (x *GetBlobsRequest_RevisionPath) ProtoReflect() protoreflect.Message {
-	mi := &file_gitaly_blob_proto_msgTypes[4]
+	mi := &file_gitaly_blob_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -375,6 +1007,143 @@ func (x *GetBlobsRequest_RevisionPath) GetRevision() string {
 func (x *GetBlobsRequest_RevisionPath) GetPath() []byte {
 	if x != nil {
 		return x.Path
+	}
+	return nil
+}
+
+// A blob, or more data of the one before it.
+type ListBlobsResponse_Blob struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the blob. Empty in an entry that goes on with the one before it.
+	Oid string `protobuf:"bytes,1,opt,name=oid,proto3" json:"oid,omitempty"`
+	// Size of the whole blob in bytes, also when less is sent. With the oid only.
+	Size int64 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// Next bytes of the content.
+	Data []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	// Path of the blob, if asked for; empty for a blob that was named itself.
+	Path          []byte `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBlobsResponse_Blob) Reset() {
+	*x = ListBlobsResponse_Blob{}
+	mi := &file_gitaly_blob_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBlobsResponse_Blob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBlobsResponse_Blob) ProtoMessage() {}
+
+func (x *ListBlobsResponse_Blob) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_blob_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBlobsResponse_Blob.ProtoReflect.Descriptor instead.
+func (*ListBlobsResponse_Blob) Descriptor() ([]byte, []int) {
+	return file_gitaly_blob_proto_rawDescGZIP(), []int{5, 0}
+}
+
+func (x *ListBlobsResponse_Blob) GetOid() string {
+	if x != nil {
+		return x.Oid
+	}
+	return ""
+}
+
+func (x *ListBlobsResponse_Blob) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *ListBlobsResponse_Blob) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *ListBlobsResponse_Blob) GetPath() []byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+// A blob, or more data of the one before it.
+type ListAllBlobsResponse_Blob struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the blob. Empty in an entry that goes on with the one before it.
+	Oid string `protobuf:"bytes,1,opt,name=oid,proto3" json:"oid,omitempty"`
+	// Size of the whole blob in bytes, also when less is sent. With the oid only.
+	Size int64 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// Next bytes of the content.
+	Data          []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAllBlobsResponse_Blob) Reset() {
+	*x = ListAllBlobsResponse_Blob{}
+	mi := &file_gitaly_blob_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAllBlobsResponse_Blob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAllBlobsResponse_Blob) ProtoMessage() {}
+
+func (x *ListAllBlobsResponse_Blob) ProtoReflect() protoreflect.Message {
+	mi := &file_gitaly_blob_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAllBlobsResponse_Blob.ProtoReflect.Descriptor instead.
+func (*ListAllBlobsResponse_Blob) Descriptor() ([]byte, []int) {
+	return file_gitaly_blob_proto_rawDescGZIP(), []int{7, 0}
+}
+
+func (x *ListAllBlobsResponse_Blob) GetOid() string {
+	if x != nil {
+		return x.Oid
+	}
+	return ""
+}
+
+func (x *ListAllBlobsResponse_Blob) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *ListAllBlobsResponse_Blob) GetData() []byte {
+	if x != nil {
+		return x.Data
 	}
 	return nil
 }
@@ -411,10 +1180,74 @@ const file_gitaly_blob_proto_rawDesc = "" +
 	"\x04mode\x18\x05 \x01(\x05R\x04mode\x12\x1a\n" +
 	"\brevision\x18\x06 \x01(\tR\brevision\x12\x12\n" +
 	"\x04path\x18\a \x01(\fR\x04path\x12&\n" +
-	"\x04type\x18\b \x01(\x0e2\x12.gitaly.ObjectTypeR\x04type2\x9c\x01\n" +
+	"\x04type\x18\b \x01(\x0e2\x12.gitaly.ObjectTypeR\x04type\"\xc0\x01\n" +
+	"\x10ListBlobsRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1c\n" +
+	"\trevisions\x18\x02 \x03(\tR\trevisions\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x1f\n" +
+	"\vbytes_limit\x18\x04 \x01(\x03R\n" +
+	"bytesLimit\x12\x1d\n" +
+	"\n" +
+	"with_paths\x18\x05 \x01(\bR\twithPaths\"\x9f\x01\n" +
+	"\x11ListBlobsResponse\x124\n" +
+	"\x05blobs\x18\x01 \x03(\v2\x1e.gitaly.ListBlobsResponse.BlobR\x05blobs\x1aT\n" +
+	"\x04Blob\x12\x10\n" +
+	"\x03oid\x18\x01 \x01(\tR\x03oid\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\fR\x04path\"\x86\x01\n" +
+	"\x13ListAllBlobsRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x1f\n" +
+	"\vbytes_limit\x18\x03 \x01(\x03R\n" +
+	"bytesLimit\"\x91\x01\n" +
+	"\x14ListAllBlobsResponse\x127\n" +
+	"\x05blobs\x18\x01 \x03(\v2!.gitaly.ListAllBlobsResponse.BlobR\x05blobs\x1a@\n" +
+	"\x04Blob\x12\x10\n" +
+	"\x03oid\x18\x01 \x01(\tR\x03oid\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\"~\n" +
+	"\n" +
+	"LFSPointer\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x03R\x04size\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x10\n" +
+	"\x03oid\x18\x03 \x01(\tR\x03oid\x12\x1b\n" +
+	"\tfile_size\x18\x04 \x01(\x03R\bfileSize\x12\x19\n" +
+	"\bfile_oid\x18\x05 \x01(\fR\afileOid\"l\n" +
+	"\x15GetLFSPointersRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x19\n" +
+	"\bblob_ids\x18\x02 \x03(\tR\ablobIds\"O\n" +
+	"\x16GetLFSPointersResponse\x125\n" +
+	"\flfs_pointers\x18\x01 \x03(\v2\x12.gitaly.LFSPointerR\vlfsPointers\"\x86\x01\n" +
+	"\x16ListLFSPointersRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x1c\n" +
+	"\trevisions\x18\x02 \x03(\tR\trevisions\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x05R\x05limit\"P\n" +
+	"\x17ListLFSPointersResponse\x125\n" +
+	"\flfs_pointers\x18\x01 \x03(\v2\x12.gitaly.LFSPointerR\vlfsPointers\"k\n" +
+	"\x19ListAllLFSPointersRequest\x128\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x12.gitaly.RepositoryB\x04\x98\xc6,\x01R\n" +
+	"repository\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x05R\x05limit\"S\n" +
+	"\x1aListAllLFSPointersResponse\x125\n" +
+	"\flfs_pointers\x18\x01 \x03(\v2\x12.gitaly.LFSPointerR\vlfsPointers2\xdd\x04\n" +
 	"\vBlobService\x12D\n" +
 	"\aGetBlob\x12\x16.gitaly.GetBlobRequest\x1a\x17.gitaly.GetBlobResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12G\n" +
-	"\bGetBlobs\x12\x17.gitaly.GetBlobsRequest\x1a\x18.gitaly.GetBlobsResponse\"\x06\xfa\x97(\x02\b\x020\x01B\x1cZ\x1agitsplit/proto/go/gitalypbb\x06proto3"
+	"\bGetBlobs\x12\x17.gitaly.GetBlobsRequest\x1a\x18.gitaly.GetBlobsResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12J\n" +
+	"\tListBlobs\x12\x18.gitaly.ListBlobsRequest\x1a\x19.gitaly.ListBlobsResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12S\n" +
+	"\fListAllBlobs\x12\x1b.gitaly.ListAllBlobsRequest\x1a\x1c.gitaly.ListAllBlobsResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12Y\n" +
+	"\x0eGetLFSPointers\x12\x1d.gitaly.GetLFSPointersRequest\x1a\x1e.gitaly.GetLFSPointersResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12\\\n" +
+	"\x0fListLFSPointers\x12\x1e.gitaly.ListLFSPointersRequest\x1a\x1f.gitaly.ListLFSPointersResponse\"\x06\xfa\x97(\x02\b\x020\x01\x12e\n" +
+	"\x12ListAllLFSPointers\x12!.gitaly.ListAllLFSPointersRequest\x1a\".gitaly.ListAllLFSPointersResponse\"\x06\xfa\x97(\x02\b\x020\x01B\x1cZ\x1agitsplit/proto/go/gitalypbb\x06proto3"
 
 var (
 	file_gitaly_blob_proto_rawDescOnce sync.Once
@@ -428,30 +1261,63 @@ func file_gitaly_blob_proto_rawDescGZIP() []byte {
 	return file_gitaly_blob_proto_rawDescData
 }
 
-var file_gitaly_blob_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_gitaly_blob_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_gitaly_blob_proto_goTypes = []any{
 	(*GetBlobRequest)(nil),               // 0: gitaly.GetBlobRequest
 	(*GetBlobResponse)(nil),              // 1: gitaly.GetBlobResponse
 	(*GetBlobsRequest)(nil),              // 2: gitaly.GetBlobsRequest
 	(*GetBlobsResponse)(nil),             // 3: gitaly.GetBlobsResponse
-	(*GetBlobsRequest_RevisionPath)(nil), // 4: gitaly.GetBlobsRequest.RevisionPath
-	(*Repository)(nil),                   // 5: gitaly.Repository
-	(ObjectType)(0),                      // 6: gitaly.ObjectType
+	(*ListBlobsRequest)(nil),             // 4: gitaly.ListBlobsRequest
+	(*ListBlobsResponse)(nil),            // 5: gitaly.ListBlobsResponse
+	(*ListAllBlobsRequest)(nil),          // 6: gitaly.ListAllBlobsRequest
+	(*ListAllBlobsResponse)(nil),         // 7: gitaly.ListAllBlobsResponse
+	(*LFSPointer)(nil),                   // 8: gitaly.LFSPointer
+	(*GetLFSPointersRequest)(nil),        // 9: gitaly.GetLFSPointersRequest
+	(*GetLFSPointersResponse)(nil),       // 10: gitaly.GetLFSPointersResponse
+	(*ListLFSPointersRequest)(nil),       // 11: gitaly.ListLFSPointersRequest
+	(*ListLFSPointersResponse)(nil),      // 12: gitaly.ListLFSPointersResponse
+	(*ListAllLFSPointersRequest)(nil),    // 13: gitaly.ListAllLFSPointersRequest
+	(*ListAllLFSPointersResponse)(nil),   // 14: gitaly.ListAllLFSPointersResponse
+	(*GetBlobsRequest_RevisionPath)(nil), // 15: gitaly.GetBlobsRequest.RevisionPath
+	(*ListBlobsResponse_Blob)(nil),       // 16: gitaly.ListBlobsResponse.Blob
+	(*ListAllBlobsResponse_Blob)(nil),    // 17: gitaly.ListAllBlobsResponse.Blob
+	(*Repository)(nil),                   // 18: gitaly.Repository
+	(ObjectType)(0),                      // 19: gitaly.ObjectType
 }
 var file_gitaly_blob_proto_depIdxs = []int32{
-	5, // 0: gitaly.GetBlobRequest.repository:type_name -> gitaly.Repository
-	5, // 1: gitaly.GetBlobsRequest.repository:type_name -> gitaly.Repository
-	4, // 2: gitaly.GetBlobsRequest.revision_paths:type_name -> gitaly.GetBlobsRequest.RevisionPath
-	6, // 3: gitaly.GetBlobsResponse.type:type_name -> gitaly.ObjectType
-	0, // 4: gitaly.BlobService.GetBlob:input_type -> gitaly.GetBlobRequest
-	2, // 5: gitaly.BlobService.GetBlobs:input_type -> gitaly.GetBlobsRequest
-	1, // 6: gitaly.BlobService.GetBlob:output_type -> gitaly.GetBlobResponse
-	3, // 7: gitaly.BlobService.GetBlobs:output_type -> gitaly.GetBlobsResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	18, // 0: gitaly.GetBlobRequest.repository:type_name -> gitaly.Repository
+	18, // 1: gitaly.GetBlobsRequest.repository:type_name -> gitaly.Repository
+	15, // 2: gitaly.GetBlobsRequest.revision_paths:type_name -> gitaly.GetBlobsRequest.RevisionPath
+	19, // 3: gitaly.GetBlobsResponse.type:type_name -> gitaly.ObjectType
+	18, // 4: gitaly.ListBlobsRequest.repository:type_name -> gitaly.Repository
+	16, // 5: gitaly.ListBlobsResponse.blobs:type_name -> gitaly.ListBlobsResponse.Blob
+	18, // 6: gitaly.ListAllBlobsRequest.repository:type_name -> gitaly.Repository
+	17, // 7: gitaly.ListAllBlobsResponse.blobs:type_name -> gitaly.ListAllBlobsResponse.Blob
+	18, // 8: gitaly.GetLFSPointersRequest.repository:type_name -> gitaly.Repository
+	8,  // 9: gitaly.GetLFSPointersResponse.lfs_pointers:type_name -> gitaly.LFSPointer
+	18, // 10: gitaly.ListLFSPointersRequest.repository:type_name -> gitaly.Repository
+	8,  // 11: gitaly.ListLFSPointersResponse.lfs_pointers:type_name -> gitaly.LFSPointer
+	18, // 12: gitaly.ListAllLFSPointersRequest.repository:type_name -> gitaly.Repository
+	8,  // 13: gitaly.ListAllLFSPointersResponse.lfs_pointers:type_name -> gitaly.LFSPointer
+	0,  // 14: gitaly.BlobService.GetBlob:input_type -> gitaly.GetBlobRequest
+	2,  // 15: gitaly.BlobService.GetBlobs:input_type -> gitaly.GetBlobsRequest
+	4,  // 16: gitaly.BlobService.ListBlobs:input_type -> gitaly.ListBlobsRequest
+	6,  // 17: gitaly.BlobService.ListAllBlobs:input_type -> gitaly.ListAllBlobsRequest
+	9,  // 18: gitaly.BlobService.GetLFSPointers:input_type -> gitaly.GetLFSPointersRequest
+	11, // 19: gitaly.BlobService.ListLFSPointers:input_type -> gitaly.ListLFSPointersRequest
+	13, // 20: gitaly.BlobService.ListAllLFSPointers:input_type -> gitaly.ListAllLFSPointersRequest
+	1,  // 21: gitaly.BlobService.GetBlob:output_type -> gitaly.GetBlobResponse
+	3,  // 22: gitaly.BlobService.GetBlobs:output_type -> gitaly.GetBlobsResponse
+	5,  // 23: gitaly.BlobService.ListBlobs:output_type -> gitaly.ListBlobsResponse
+	7,  // 24: gitaly.BlobService.ListAllBlobs:output_type -> gitaly.ListAllBlobsResponse
+	10, // 25: gitaly.BlobService.GetLFSPointers:output_type -> gitaly.GetLFSPointersResponse
+	12, // 26: gitaly.BlobService.ListLFSPointers:output_type -> gitaly.ListLFSPointersResponse
+	14, // 27: gitaly.BlobService.ListAllLFSPointers:output_type -> gitaly.ListAllLFSPointersResponse
+	21, // [21:28] is the sub-list for method output_type
+	14, // [14:21] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_gitaly_blob_proto_init() }
@@ -467,7 +1333,7 @@ func file_gitaly_blob_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gitaly_blob_proto_rawDesc), len(file_gitaly_blob_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

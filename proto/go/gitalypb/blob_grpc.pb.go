@@ -21,8 +21,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	BlobService_GetBlob_FullMethodName  = "/gitaly.BlobService/GetBlob"
-	BlobService_GetBlobs_FullMethodName = "/gitaly.BlobService/GetBlobs"
+	BlobService_GetBlob_FullMethodName            = "/gitaly.BlobService/GetBlob"
+	BlobService_GetBlobs_FullMethodName           = "/gitaly.BlobService/GetBlobs"
+	BlobService_ListBlobs_FullMethodName          = "/gitaly.BlobService/ListBlobs"
+	BlobService_ListAllBlobs_FullMethodName       = "/gitaly.BlobService/ListAllBlobs"
+	BlobService_GetLFSPointers_FullMethodName     = "/gitaly.BlobService/GetLFSPointers"
+	BlobService_ListLFSPointers_FullMethodName    = "/gitaly.BlobService/ListLFSPointers"
+	BlobService_ListAllLFSPointers_FullMethodName = "/gitaly.BlobService/ListAllLFSPointers"
 )
 
 // BlobServiceClient is the client API for BlobService service.
@@ -38,6 +43,16 @@ type BlobServiceClient interface {
 	// messages without an oid go on with the blob before them. A path that does not exist gives a
 	// message without an oid.
 	GetBlobs(ctx context.Context, in *GetBlobsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetBlobsResponse], error)
+	// Lists the blobs that a walk over revisions reaches. Without revisions it is InvalidArgument.
+	ListBlobs(ctx context.Context, in *ListBlobsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListBlobsResponse], error)
+	// Lists all blobs that are there, reachable or not, in no particular order.
+	ListAllBlobs(ctx context.Context, in *ListAllBlobsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListAllBlobsResponse], error)
+	// Returns those of the named blobs that are LFS pointers. An id that names nothing fails the call.
+	GetLFSPointers(ctx context.Context, in *GetLFSPointersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetLFSPointersResponse], error)
+	// Lists the LFS pointers that a walk over revisions reaches. Without revisions it is InvalidArgument.
+	ListLFSPointers(ctx context.Context, in *ListLFSPointersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListLFSPointersResponse], error)
+	// Lists all LFS pointers that are there, reachable or not, in no particular order.
+	ListAllLFSPointers(ctx context.Context, in *ListAllLFSPointersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListAllLFSPointersResponse], error)
 }
 
 type blobServiceClient struct {
@@ -86,6 +101,101 @@ func (c *blobServiceClient) GetBlobs(ctx context.Context, in *GetBlobsRequest, o
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type BlobService_GetBlobsClient = grpc.ServerStreamingClient[GetBlobsResponse]
 
+func (c *blobServiceClient) ListBlobs(ctx context.Context, in *ListBlobsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListBlobsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &BlobService_ServiceDesc.Streams[2], BlobService_ListBlobs_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ListBlobsRequest, ListBlobsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type BlobService_ListBlobsClient = grpc.ServerStreamingClient[ListBlobsResponse]
+
+func (c *blobServiceClient) ListAllBlobs(ctx context.Context, in *ListAllBlobsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListAllBlobsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &BlobService_ServiceDesc.Streams[3], BlobService_ListAllBlobs_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ListAllBlobsRequest, ListAllBlobsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type BlobService_ListAllBlobsClient = grpc.ServerStreamingClient[ListAllBlobsResponse]
+
+func (c *blobServiceClient) GetLFSPointers(ctx context.Context, in *GetLFSPointersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetLFSPointersResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &BlobService_ServiceDesc.Streams[4], BlobService_GetLFSPointers_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetLFSPointersRequest, GetLFSPointersResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type BlobService_GetLFSPointersClient = grpc.ServerStreamingClient[GetLFSPointersResponse]
+
+func (c *blobServiceClient) ListLFSPointers(ctx context.Context, in *ListLFSPointersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListLFSPointersResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &BlobService_ServiceDesc.Streams[5], BlobService_ListLFSPointers_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ListLFSPointersRequest, ListLFSPointersResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type BlobService_ListLFSPointersClient = grpc.ServerStreamingClient[ListLFSPointersResponse]
+
+func (c *blobServiceClient) ListAllLFSPointers(ctx context.Context, in *ListAllLFSPointersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListAllLFSPointersResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &BlobService_ServiceDesc.Streams[6], BlobService_ListAllLFSPointers_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ListAllLFSPointersRequest, ListAllLFSPointersResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type BlobService_ListAllLFSPointersClient = grpc.ServerStreamingClient[ListAllLFSPointersResponse]
+
 // BlobServiceServer is the server API for BlobService service.
 // All implementations must embed UnimplementedBlobServiceServer
 // for forward compatibility.
@@ -99,6 +209,16 @@ type BlobServiceServer interface {
 	// messages without an oid go on with the blob before them. A path that does not exist gives a
 	// message without an oid.
 	GetBlobs(*GetBlobsRequest, grpc.ServerStreamingServer[GetBlobsResponse]) error
+	// Lists the blobs that a walk over revisions reaches. Without revisions it is InvalidArgument.
+	ListBlobs(*ListBlobsRequest, grpc.ServerStreamingServer[ListBlobsResponse]) error
+	// Lists all blobs that are there, reachable or not, in no particular order.
+	ListAllBlobs(*ListAllBlobsRequest, grpc.ServerStreamingServer[ListAllBlobsResponse]) error
+	// Returns those of the named blobs that are LFS pointers. An id that names nothing fails the call.
+	GetLFSPointers(*GetLFSPointersRequest, grpc.ServerStreamingServer[GetLFSPointersResponse]) error
+	// Lists the LFS pointers that a walk over revisions reaches. Without revisions it is InvalidArgument.
+	ListLFSPointers(*ListLFSPointersRequest, grpc.ServerStreamingServer[ListLFSPointersResponse]) error
+	// Lists all LFS pointers that are there, reachable or not, in no particular order.
+	ListAllLFSPointers(*ListAllLFSPointersRequest, grpc.ServerStreamingServer[ListAllLFSPointersResponse]) error
 	mustEmbedUnimplementedBlobServiceServer()
 }
 
@@ -114,6 +234,21 @@ func (UnimplementedBlobServiceServer) GetBlob(*GetBlobRequest, grpc.ServerStream
 }
 func (UnimplementedBlobServiceServer) GetBlobs(*GetBlobsRequest, grpc.ServerStreamingServer[GetBlobsResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetBlobs not implemented")
+}
+func (UnimplementedBlobServiceServer) ListBlobs(*ListBlobsRequest, grpc.ServerStreamingServer[ListBlobsResponse]) error {
+	return status.Error(codes.Unimplemented, "method ListBlobs not implemented")
+}
+func (UnimplementedBlobServiceServer) ListAllBlobs(*ListAllBlobsRequest, grpc.ServerStreamingServer[ListAllBlobsResponse]) error {
+	return status.Error(codes.Unimplemented, "method ListAllBlobs not implemented")
+}
+func (UnimplementedBlobServiceServer) GetLFSPointers(*GetLFSPointersRequest, grpc.ServerStreamingServer[GetLFSPointersResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetLFSPointers not implemented")
+}
+func (UnimplementedBlobServiceServer) ListLFSPointers(*ListLFSPointersRequest, grpc.ServerStreamingServer[ListLFSPointersResponse]) error {
+	return status.Error(codes.Unimplemented, "method ListLFSPointers not implemented")
+}
+func (UnimplementedBlobServiceServer) ListAllLFSPointers(*ListAllLFSPointersRequest, grpc.ServerStreamingServer[ListAllLFSPointersResponse]) error {
+	return status.Error(codes.Unimplemented, "method ListAllLFSPointers not implemented")
 }
 func (UnimplementedBlobServiceServer) mustEmbedUnimplementedBlobServiceServer() {}
 func (UnimplementedBlobServiceServer) testEmbeddedByValue()                     {}
@@ -158,6 +293,61 @@ func _BlobService_GetBlobs_Handler(srv interface{}, stream grpc.ServerStream) er
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type BlobService_GetBlobsServer = grpc.ServerStreamingServer[GetBlobsResponse]
 
+func _BlobService_ListBlobs_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ListBlobsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(BlobServiceServer).ListBlobs(m, &grpc.GenericServerStream[ListBlobsRequest, ListBlobsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type BlobService_ListBlobsServer = grpc.ServerStreamingServer[ListBlobsResponse]
+
+func _BlobService_ListAllBlobs_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ListAllBlobsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(BlobServiceServer).ListAllBlobs(m, &grpc.GenericServerStream[ListAllBlobsRequest, ListAllBlobsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type BlobService_ListAllBlobsServer = grpc.ServerStreamingServer[ListAllBlobsResponse]
+
+func _BlobService_GetLFSPointers_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetLFSPointersRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(BlobServiceServer).GetLFSPointers(m, &grpc.GenericServerStream[GetLFSPointersRequest, GetLFSPointersResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type BlobService_GetLFSPointersServer = grpc.ServerStreamingServer[GetLFSPointersResponse]
+
+func _BlobService_ListLFSPointers_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ListLFSPointersRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(BlobServiceServer).ListLFSPointers(m, &grpc.GenericServerStream[ListLFSPointersRequest, ListLFSPointersResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type BlobService_ListLFSPointersServer = grpc.ServerStreamingServer[ListLFSPointersResponse]
+
+func _BlobService_ListAllLFSPointers_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ListAllLFSPointersRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(BlobServiceServer).ListAllLFSPointers(m, &grpc.GenericServerStream[ListAllLFSPointersRequest, ListAllLFSPointersResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type BlobService_ListAllLFSPointersServer = grpc.ServerStreamingServer[ListAllLFSPointersResponse]
+
 // BlobService_ServiceDesc is the grpc.ServiceDesc for BlobService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -174,6 +364,31 @@ var BlobService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "GetBlobs",
 			Handler:       _BlobService_GetBlobs_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ListBlobs",
+			Handler:       _BlobService_ListBlobs_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ListAllBlobs",
+			Handler:       _BlobService_ListAllBlobs_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GetLFSPointers",
+			Handler:       _BlobService_GetLFSPointers_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ListLFSPointers",
+			Handler:       _BlobService_ListLFSPointers_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ListAllLFSPointers",
+			Handler:       _BlobService_ListAllLFSPointers_Handler,
 			ServerStreams: true,
 		},
 	},
