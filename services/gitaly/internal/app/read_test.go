@@ -150,7 +150,7 @@ func TestRefService_ListRefs(t *testing.T) {
 	for _, bad := range []*gitalypb.ListRefsRequest{
 		{}, {Patterns: [][]byte{[]byte("--format=x")}}, {Patterns: [][]byte{[]byte("a\x00")}}, {Patterns: [][]byte{{}}},
 		{Patterns: everything, PointingAtOids: [][]byte{[]byte("HEAD")}},
-		{Patterns: everything, PaginationParams: &gitalypb.PaginationParameter{PageToken: "refs/heads/gone"}},
+		{Patterns: everything, PaginationParams: &gitalypb.PaginationParameter{PageToken: "refs/heads/gone", Limit: 1}},
 	} {
 		if got, err := list(bad); status.Code(err) != codes.InvalidArgument {
 			t.Errorf("ListRefs(%v) = %q, %v", bad, got, err)

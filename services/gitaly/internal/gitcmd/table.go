@@ -31,7 +31,7 @@ var subcommands = map[string]subcommand{
 	"upload-archive": {repoArg: true},
 	"cat-file":       {flags: []string{"--batch", "--batch-check", "--batch-command", "--buffer"}},
 	"for-each-ref": {endOfOptions: true, flags: []string{
-		"--format=", "--sort=", "--count=", "--points-at=", "--contains=", "--ignore-case"}},
+		"--format=", "--sort=", "--count=", "--points-at=", "--contains=", "--merged=", "--ignore-case"}},
 	"show-ref":     {endOfOptions: true, flags: []string{"--verify", "--quiet", "--head"}},
 	"symbolic-ref": {updatesRefs: true, endOfOptions: true, flags: []string{"--quiet"}},
 	"update-ref":   {updatesRefs: true, flags: []string{"--stdin", "-z", "--no-deref"}},

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -30,29 +32,33 @@ type Ref struct {
 // Query says which references to list, and how.
 type Query struct {
 	Patterns   []string // full names, or prefixes that end at a slash, or globs
-	Sort       string   // refname, committerdate, authordate, creatordate, version:refname
+	Exclude    []string // likewise; these are left out
+	Sort       string   // a field of git for-each-ref: refname, committerdate, version:refname, …
 	Descending bool
 	IgnoreCase bool
-	PointsAt   []string // object ids
+	PointsAt   []string // object ids, or their beginnings
+	Contains   string   // the id of a commit from which the references descend
+	Merged     string   // the full name of a reference that descends from them
 	After      string   // the full name of the last reference of the page before
 	Limit      int      // 0 is no limit
 }
 
-var sortKeys = map[string]bool{ //nolint:gochecknoglobals // a constant
-	"": true, "refname": true, "committerdate": true, "authordate": true, "creatordate": true, "version:refname": true,
-}
+// sortKey keeps out what could hold a format, and so run for long.
+var sortKey = regexp.MustCompile(`^[a-z]+(:[a-z]+)?$`)
+
+var hexPrefix = regexp.MustCompile(`^[0-9a-f]{4,64}$`)
 
 func (q Query) spec() (gitcmd.Spec, error) {
 	s := gitcmd.Spec{Name: "for-each-ref", Flags: []string{"--format=%(objectname) %(objecttype) %(*objectname) %(refname)"}, Args: q.Patterns}
-	if !sortKeys[q.Sort] {
-		return s, errs.Newf(errs.Invalid, "unknown sort key %q", q.Sort)
-	}
 	for _, p := range q.Patterns {
-		if p == "" || p[0] == '-' || strings.ContainsAny(p, "\x00\n") || len(p) > maxName {
+		if !validPattern(p) {
 			return s, errs.New(errs.Invalid, "invalid reference pattern")
 		}
 	}
 	if q.Sort != "" {
+		if !sortKey.MatchString(q.Sort) {
+			return s, errs.Newf(errs.Invalid, "unknown sort key %q", q.Sort)
+		}
 		key := q.Sort
 		if q.Descending {
 			key = "-" + key
@@ -63,23 +69,46 @@ func (q Query) spec() (gitcmd.Spec, error) {
 		s.Flags = append(s.Flags, "--ignore-case")
 	}
 	for _, oid := range q.PointsAt {
-		if !ValidOID(oid) {
+		if !hexPrefix.MatchString(oid) {
 			return s, errs.Newf(errs.Invalid, "invalid object id %q", oid)
 		}
 		s.Flags = append(s.Flags, "--points-at="+oid)
 	}
-	if q.Limit > 0 && q.After == "" {
-		s.Flags = append(s.Flags, "--count="+strconv.Itoa(q.Limit))
+	if q.Contains != "" {
+		if !ValidOID(q.Contains) {
+			return s, errs.Newf(errs.Invalid, "invalid object id %q", q.Contains)
+		}
+		s.Flags = append(s.Flags, "--contains="+q.Contains)
+	}
+	if q.Merged != "" {
+		if !Valid(q.Merged) {
+			return s, errs.New(errs.Invalid, "invalid refname")
+		}
+		s.Flags = append(s.Flags, "--merged="+q.Merged)
+	}
+	if q.Limit > 0 && q.After == "" && len(q.Exclude) == 0 {
+		s.Flags = append(s.Flags, "--count="+strconv.Itoa(q.Limit+1)) // Page wants to know whether there is more
 	}
 	return s, nil
 }
 
 // List calls each with the references of the query. A page that begins after a
-// reference which is not there is errs.Invalid.
+// reference which is not there is errs.Invalid, and so is an object id that git does
+// not accept; a commit that is not there is errs.NotFound.
 func List(ctx context.Context, git Git, repo *gitcmd.Repo, q Query, each func(Ref) error) error {
+	_, err := Page(ctx, git, repo, q, each)
+	return err
+}
+
+// Page is List, and reports whether there are more references behind the limit.
+func Page(ctx context.Context, git Git, repo *gitcmd.Repo, q Query, each func(Ref) error) (more bool, err error) {
 	s, err := q.spec()
 	if err != nil {
-		return err
+		return false, err
+	}
+	excluded, err := q.excluded()
+	if err != nil {
+		return false, err
 	}
 	started, count := q.After == "", 0
 	err = git.Lines(ctx, repo, s, func(line []byte) error {
@@ -91,14 +120,48 @@ func List(ctx context.Context, git Git, repo *gitcmd.Repo, q Query, each func(Re
 			started = r.Name == q.After
 			return nil
 		}
-		if q.Limit > 0 && count == q.Limit {
+		if excluded(r.Name) {
+			return nil
+		}
+		if more = q.Limit > 0 && count == q.Limit; more {
 			return gitcmd.ErrStop
 		}
 		count++
 		return each(r)
 	})
 	if err == nil && !started {
-		return errs.New(errs.Invalid, "could not find page token")
+		return false, errs.New(errs.Invalid, "could not find page token")
+	}
+	return more, refused(err)
+}
+
+// excluded compiles the patterns of what is left out.
+func (q Query) excluded() (func(name string) bool, error) {
+	patterns := make([]pattern, len(q.Exclude))
+	for i, text := range q.Exclude {
+		var err error
+		if patterns[i], err = compile(text, q.IgnoreCase); err != nil {
+			return nil, err
+		}
+	}
+	return func(name string) bool {
+		return slices.ContainsFunc(patterns, func(p pattern) bool { return p.match(name) })
+	}, nil
+}
+
+// refused tells the caller's mistakes from git's failures.
+func refused(err error) error {
+	if !gitcmd.Exited(err, 128, 129) {
+		return err
+	}
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "unknown field name"):
+		return errs.Wrap(errs.Invalid, "unknown sort key", err)
+	case strings.Contains(text, "malformed object name"):
+		return errs.Wrap(errs.Invalid, "invalid object id", err)
+	case strings.Contains(text, "no such commit"), strings.Contains(text, "not a commit"):
+		return errs.Wrap(errs.NotFound, "commit not found", err)
 	}
 	return err
 }

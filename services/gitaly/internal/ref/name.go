@@ -12,6 +12,7 @@ import (
 const (
 	Branches = "refs/heads/"
 	Tags     = "refs/tags/"
+	Remotes  = "refs/remotes/"
 )
 
 // maxName is the longest name that is accepted, in bytes.

@@ -69,3 +69,17 @@ func FuzzValid(f *testing.F) {
 		}
 	})
 }
+
+func FuzzCheckRevision(f *testing.F) {
+	for _, r := range []string{"main", "HEAD~3^2", "-x", "--all", "a b", "a\x00", "HEAD:x", `a\b`, "^main", "a..b", "@{u}", "main^{/x}"} {
+		f.Add(r)
+	}
+	f.Fuzz(func(t *testing.T, revision string) {
+		if ref.CheckRevision(revision) != nil {
+			return
+		}
+		if strings.HasPrefix(revision, "-") || len(strings.Fields(revision)) != 1 || strings.ContainsAny(revision, "\x00\n:\\") {
+			t.Errorf("CheckRevision(%q) lets it pass", revision)
+		}
+	})
+}

@@ -1,9 +1,7 @@
 package rpc
 
 import (
-	"gitsplit/kit/errs"
 	"gitsplit/proto/go/gitalypb"
-	"gitsplit/services/gitaly/internal/object"
 	"gitsplit/services/gitaly/internal/ref"
 )
 
@@ -15,10 +13,10 @@ func (s Ref) FindLocalBranches(req *gitalypb.FindLocalBranchesRequest, stream gi
 	if err != nil {
 		return err
 	}
-	if len(req.GetExcludePatterns()) > 0 {
-		return errs.New(errs.Unimplemented, "exclude_patterns is not supported")
+	if emptyPage(req.GetPaginationParams()) {
+		return nil
 	}
-	q := ref.Query{Patterns: []string{ref.Branches}, Sort: "refname"}
+	q := ref.Query{Patterns: []string{ref.Branches}, Exclude: texts(req.GetExcludePatterns()), Sort: "refname"}
 	switch req.GetSortBy() {
 	case gitalypb.FindLocalBranchesRequest_UPDATED_ASC:
 		q.Sort = "committerdate"
@@ -29,22 +27,10 @@ func (s Ref) FindLocalBranches(req *gitalypb.FindLocalBranchesRequest, stream gi
 	if q.Limit = limit; token != "" {
 		q.After = fullName(ref.Branches, token)
 	}
-	objects, err := object.Open(ctx, s.Git, &repo.Repo)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = objects.Close() }()
 	out := chunks[*gitalypb.Branch]{send: func(b []*gitalypb.Branch) error {
 		return stream.Send(&gitalypb.FindLocalBranchesResponse{LocalBranches: b})
 	}}
-	err = ref.List(ctx, s.Git, &repo.Repo, q, func(r ref.Ref) error {
-		b, err := branch(objects, r.Name, r.OID)
-		if err != nil {
-			return err
-		}
-		return out.add(b)
-	})
-	if err != nil {
+	if err := s.branches(ctx, repo, q, out.add); err != nil {
 		return err
 	}
 	return out.flush()

@@ -58,6 +58,9 @@ func (s Ref) FindAllTags(req *gitalypb.FindAllTagsRequest, stream gitalypb.RefSe
 	if err != nil {
 		return err
 	}
+	if emptyPage(req.GetPaginationParams()) {
+		return nil
+	}
 	q := ref.Query{Patterns: []string{ref.Tags}, Sort: "refname", Descending: req.GetSortBy().GetDirection() == gitalypb.SortDirection_DESCENDING}
 	switch req.GetSortBy().GetKey() {
 	case gitalypb.FindAllTagsRequest_SortBy_CREATORDATE:
