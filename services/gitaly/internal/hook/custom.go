@@ -9,9 +9,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -43,6 +46,9 @@ func (m *Manager) runCustom(ctx context.Context, c Call, run custom) error {
 	out := &budget{left: maxOutput}
 	for _, file := range files {
 		err := m.runFile(ctx, file, env, c.Repo.Dir, run, out)
+		if errors.Is(err, context.Canceled) {
+			return err // the push is over: nobody was refused
+		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			text := fmt.Sprintf("custom hook %q took longer than %v", filepath.Base(file), run.timeout)
 			m.o.Log.WarnContext(ctx, "custom hook took too long", slog.String("hook", file))
@@ -60,14 +66,28 @@ func (m *Manager) runCustom(ctx context.Context, c Call, run custom) error {
 }
 
 func (m *Manager) runFile(ctx context.Context, file string, env []string, dir string, run custom, out *budget) error {
-	p, err := process.Start(ctx, process.Options{
+	stdout, stderr := &cleaner{budget: out, w: run.stdout}, &cleaner{budget: out, w: run.stderr}
+	p, err := start(ctx, process.Options{
 		Path: file, Args: run.args, Env: env, Dir: dir, Grace: time.Second, Stdin: bytes.NewReader(run.stdin),
-		Stdout: &cleaner{out, run.stdout}, Stderr: &cleaner{out, run.stderr},
+		Stdout: stdout, Stderr: stderr,
 	})
 	if err != nil {
 		return err
 	}
-	return p.Wait()
+	err = p.Wait()
+	return errors.Join(err, stdout.flush(), stderr.flush())
+}
+
+// start starts a program that may have been written a moment ago: a child that another
+// goroutine forked meanwhile has the file open until it becomes its own program, and
+// as long the kernel does not run it.
+func start(ctx context.Context, o process.Options) (*process.Process, error) {
+	p, err := process.Start(ctx, o)
+	for try := 0; errors.Is(err, syscall.ETXTBSY) && try < 50; try++ {
+		<-time.After(2 * time.Millisecond)
+		p, err = process.Start(ctx, o)
+	}
+	return p, err
 }
 
 // customFiles lists the programs to run.
@@ -124,19 +144,46 @@ func (m *Manager) customEnv(c Call) []string {
 // budget is the output that all hooks of a run share.
 type budget struct{ left int64 }
 
-// cleaner passes text on without control characters, up to the budget; the rest
-// is read and dropped, so that a talkative hook does not hang.
+// take returns how many of n bytes may be passed on.
+func (b *budget) take(n int) int {
+	left := atomic.AddInt64(&b.left, -int64(n)) + int64(n)
+	return int(max(0, min(left, int64(n))))
+}
+
+// cleaner passes text on without control characters, up to the budget; the rest is
+// read and dropped, so that a talkative hook does not hang.
 type cleaner struct {
 	budget *budget
 	w      io.Writer
+	rest   []byte // the beginning of a character
 }
 
 func (c *cleaner) Write(p []byte) (int, error) {
-	if atomic.AddInt64(&c.budget.left, -int64(len(p))) < 0 {
-		return len(p), nil
-	}
-	if _, err := io.WriteString(c.w, Printable(string(p))); err != nil {
+	text := slices.Concat(c.rest, p[:c.budget.take(len(p))])
+	whole := len(text) - partial(text)
+	c.rest = bytes.Clone(text[whole:])
+	if _, err := io.WriteString(c.w, Printable(string(text[:whole]))); err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// flush passes on what looked like the beginning of a character until the end.
+func (c *cleaner) flush() error {
+	_, err := io.WriteString(c.w, Printable(string(c.rest)))
+	c.rest = nil
+	return err
+}
+
+// partial returns how many bytes at the end could become a character with the next.
+func partial(text []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(text); n++ {
+		if tail := text[len(text)-n:]; utf8.RuneStart(tail[0]) {
+			if utf8.FullRune(tail) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
 }

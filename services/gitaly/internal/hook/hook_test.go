@@ -223,6 +223,56 @@ func TestManager_customHookLimits(t *testing.T) {
 	}
 }
 
+// TestManager_customHookCanceled: a push that is over was not refused by anybody.
+func TestManager_customHookCanceled(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	script(t, filepath.Join(b.call.Repo.Dir, "custom_hooks/update"), "echo begun; sleep 1000")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	begun := writerFunc(func(p []byte) (int, error) {
+		cancel()
+		return len(p), nil
+	})
+	err := b.manager.Update(ctx, b.call, "refs/heads/x", zero, one, begun, &b.stderr)
+	if _, refused := errors.AsType[*Exit](err); refused || !errors.Is(err, context.Canceled) {
+		t.Errorf("err = %v, want canceled", err)
+	}
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// TestCleaner: a character that comes in pieces stays whole, and the budget is exact.
+func TestCleaner(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		pieces []string
+		budget int64
+		want   string
+	}{
+		{"whole", []string{"grüße\n"}, 100, "grüße\n"},
+		{"a character in pieces", []string{"gr\xc3", "\xbc\xc3", "\x9fe \xf0\x9f", "\x8e", "\x89"}, 100, "grüße 🎉"},
+		{"never finished", []string{"a\xf0\x9f"}, 100, "a\ufffd\ufffd"},
+		{"no character", []string{"\xff", "\x9b2J"}, 100, "\ufffd\ufffd2J"},
+		{"a control character in pieces", []string{"a\xc2", "\x9bb"}, 100, "ab"},
+		{"too much", []string{"12345", "678", "9"}, 7, "1234567"},
+	} {
+		var out strings.Builder
+		c := &cleaner{budget: &budget{left: tc.budget}, w: &out}
+		for _, p := range tc.pieces {
+			if n, err := c.Write([]byte(p)); n != len(p) || err != nil {
+				t.Errorf("%s: %d, %v", tc.name, n, err)
+			}
+		}
+		if err := c.flush(); err != nil || out.String() != tc.want {
+			t.Errorf("%s: %q, %v, want %q", tc.name, out.String(), err, tc.want)
+		}
+	}
+}
+
 func TestManager_Update(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
