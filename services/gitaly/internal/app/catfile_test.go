@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,11 +20,15 @@ import (
 )
 
 // readers lists the git cat-file processes of a repository.
-func readers(dir string) (pids []string) {
+func readers(dir string) []string { return processesIn(dir, "\x00cat-file\x00") }
+
+// processesIn lists the processes whose command line holds the repository and all words.
+func processesIn(dir string, words ...string) (pids []string) {
 	paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range paths {
 		raw, _ := os.ReadFile(path) // it may have ended
-		if strings.Contains(string(raw), "\x00cat-file\x00") && strings.Contains(string(raw), dir) {
+		lacks := func(word string) bool { return !strings.Contains(string(raw), word) }
+		if !slices.ContainsFunc(append(words, dir), lacks) {
 			pids = append(pids, filepath.Base(filepath.Dir(path)))
 		}
 	}

@@ -29,7 +29,7 @@ var subcommands = map[string]subcommand{
 	"upload-pack": {repoArg: true, endOfOptions: true,
 		flags: []string{"--stateless-rpc", "--advertise-refs"}, config: uploadPackConfig()},
 	"upload-archive": {repoArg: true},
-	"cat-file":       {flags: []string{"--batch", "--batch-check", "--batch-command", "--buffer"}},
+	"cat-file":       {flags: []string{"--batch", "--batch-check", "--batch-command", "--buffer", "--batch-all-objects", "--unordered"}},
 	"for-each-ref": {endOfOptions: true, flags: []string{
 		"--format=", "--sort=", "--count=", "--points-at=", "--contains=", "--merged=", "--ignore-case"}},
 	"show-ref":     {endOfOptions: true, flags: []string{"--verify", "--quiet", "--head"}},
@@ -38,7 +38,8 @@ var subcommands = map[string]subcommand{
 	"merge-base":   {endOfOptions: true, flags: []string{"--is-ancestor"}},
 	"rev-parse":    {flags: []string{"--show-object-format"}},
 	"rev-list": {paths: true, flags: append([]string{
-		"--stdin", "--count", "--disk-usage", "--objects", "--use-bitmap-index", "--glob="}, walkFlags()...)},
+		"--stdin", "--count", "--disk-usage", "--objects", "--use-bitmap-index", "--glob=",
+		"--filter=", "--filter-provided-objects"}, walkFlags()...)},
 	"fetch": {updatesRefs: true, endOfOptions: true, config: fetchConfig(), flags: []string{
 		"--quiet", "--atomic", "--force", "--prune", "--tags", "--no-tags", "--no-write-fetch-head"}},
 	"ls-remote":     {noRepo: true, endOfOptions: true, flags: []string{"--symref", "--quiet"}, config: remoteConfig()},

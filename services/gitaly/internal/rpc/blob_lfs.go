@@ -1,0 +1,125 @@
+package rpc
+
+import (
+	"context"
+
+	"gitsplit/kit/errs"
+	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/commit"
+	"gitsplit/services/gitaly/internal/lfs"
+	"gitsplit/services/gitaly/internal/object"
+	"gitsplit/services/gitaly/internal/ref"
+	"gitsplit/services/gitaly/internal/storage"
+)
+
+// GetLFSPointers streams those of the named blobs that are LFS pointers.
+func (s Blob) GetLFSPointers(req *gitalypb.GetLFSPointersRequest, stream gitalypb.BlobService_GetLFSPointersServer) error {
+	ctx := stream.Context()
+	repo, err := s.repository(ctx, req.GetRepository())
+	if err != nil {
+		return err
+	}
+	if len(req.GetBlobIds()) == 0 {
+		return invalid("empty BlobIds")
+	}
+	for _, oid := range req.GetBlobIds() {
+		if !ref.ValidOID(oid) {
+			return errs.Newf(errs.Invalid, "invalid blob id: %q", oid)
+		}
+	}
+	send := func(p []*gitalypb.LFSPointer) error {
+		return stream.Send(&gitalypb.GetLFSPointersResponse{LfsPointers: p})
+	}
+	return s.pointers(ctx, repo, 0, send, func(each func(oid string) error) error {
+		for _, oid := range req.GetBlobIds() {
+			if err := each(oid); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// ListLFSPointers streams the LFS pointers that revisions reach.
+func (s Blob) ListLFSPointers(req *gitalypb.ListLFSPointersRequest, stream gitalypb.BlobService_ListLFSPointersServer) error {
+	ctx := stream.Context()
+	repo, err := s.repository(ctx, req.GetRepository())
+	if err != nil {
+		return err
+	}
+	in, err := walkInput(req.GetRevisions())
+	if err != nil {
+		return err
+	}
+	send := func(p []*gitalypb.LFSPointer) error {
+		return stream.Send(&gitalypb.ListLFSPointersResponse{LfsPointers: p})
+	}
+	return s.pointers(ctx, repo, req.GetLimit(), send, func(each func(oid string) error) error {
+		return commit.Blobs(ctx, s.Git, &repo.Repo, in, lfs.MaxPointer, func(oid string, _ []byte) error { return each(oid) })
+	})
+}
+
+// ListAllLFSPointers streams all LFS pointers that are there.
+func (s Blob) ListAllLFSPointers(req *gitalypb.ListAllLFSPointersRequest, stream gitalypb.BlobService_ListAllLFSPointersServer) error {
+	ctx := stream.Context()
+	repo, err := s.repository(ctx, req.GetRepository())
+	if err != nil {
+		return err
+	}
+	send := func(p []*gitalypb.LFSPointer) error {
+		return stream.Send(&gitalypb.ListAllLFSPointersResponse{LfsPointers: p})
+	}
+	return s.pointers(ctx, repo, req.GetLimit(), send, func(each func(oid string) error) error {
+		return object.All(ctx, s.Git, &repo.Repo, func(info object.Info) error {
+			if info.Type != "blob" || info.Size > lfs.MaxPointer {
+				return nil
+			}
+			return each(info.OID)
+		})
+	})
+}
+
+// pointers looks at the blobs that list names and sends those that are pointers, at
+// most limit of them; 0 is all.
+func (s Blob) pointers(
+	ctx context.Context, repo *storage.Repo, limit int32, send func([]*gitalypb.LFSPointer) error,
+	list func(each func(oid string) error) error,
+) error {
+	objects, err := object.Open(ctx, s.Git, &repo.Repo)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = objects.Close() }()
+	out, left := chunks[*gitalypb.LFSPointer]{send: send}, countdown(max(0, limit))
+	err = list(func(oid string) error {
+		p, err := readPointer(objects, oid)
+		if err != nil || p == nil {
+			return err
+		}
+		return left.after(out.add(p))
+	})
+	if err != nil {
+		return err
+	}
+	return out.flush()
+}
+
+// readPointer returns nil for a blob that is no pointer.
+func readPointer(objects *object.Reader, oid string) (*gitalypb.LFSPointer, error) {
+	info, err := objects.Info(oid)
+	if err != nil {
+		return nil, err
+	}
+	if info.Type != "blob" || info.Size > lfs.MaxPointer {
+		return nil, nil //nolint:nilnil // no pointer is no fault
+	}
+	_, data, err := objects.Contents(info.OID)
+	if err != nil {
+		return nil, err
+	}
+	p, ok := lfs.Parse(data)
+	if !ok {
+		return nil, nil //nolint:nilnil // no pointer is no fault
+	}
+	return &gitalypb.LFSPointer{Size: info.Size, Data: data, Oid: info.OID, FileSize: p.Size, FileOid: []byte(p.OID)}, nil
+}
