@@ -208,7 +208,8 @@ func (b *bundle) client(t *testing.T) *client {
 	c.env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "GIT_") }),
 		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "HOME="+c.dir, "LC_ALL=C",
 		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=C", "GIT_COMMITTER_EMAIL=c@example.com",
-		"GIT_SSH_COMMAND="+os.Args[0], "GIT_SSH_VARIANT=ssh", bridgeKey+"="+b.address)
+		"GIT_SSH_COMMAND="+os.Args[0], "GIT_SSH_VARIANT=ssh", bridgeKey+"="+b.address,
+		"GORACE=atexit_sleep_ms=0") // else the bridge, under the race detector, ends a second late
 	c.git(t, "init", "-q", "-b", "main")
 	return c
 }
