@@ -18,6 +18,7 @@ import (
 	"gitsplit/services/gitaly/internal/api"
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/hook"
+	"gitsplit/services/gitaly/internal/housekeeping"
 	"gitsplit/services/gitaly/internal/leftover"
 	"gitsplit/services/gitaly/internal/limit"
 	"gitsplit/services/gitaly/internal/monitor"
@@ -144,6 +145,9 @@ func (a *App) wire(ctx context.Context) error {
 	setup := pack.HookSetup{New: a.run.NewHooks, Custom: hooks.HasCustom, RuntimeDir: a.run.Path, Socket: a.run.Socket(), Token: a.token}
 	a.deps = &rpc.Deps{
 		Locator: a.locator, Git: git, Protocols: a.metrics, Log: a.log, Version: Version, Now: time.Now, Ready: a.ready,
+		Housekeeping: housekeeping.New(housekeeping.Options{
+			Git: git, Sweeper: a.guard, Observer: a.metrics, Log: a.log, Now: time.Now, Parallel: a.cfg.Housekeeping.MaxConcurrency,
+		}),
 		PackLimit: limit.NewPacks(a.cfg.packLimit(), a.metrics.Packs),
 		Hooks:     hooks, Operations: operation.New(git, hooks, setup, a.log),
 		Packs: pack.New(pack.Options{

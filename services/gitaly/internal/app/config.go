@@ -41,7 +41,8 @@ type Config struct {
 	Logging  Logging   `toml:"logging"`
 	Timeout  Timeout   `toml:"timeout"`
 	// Concurrency limits single RPCs per repository.
-	Concurrency []Concurrency `toml:"concurrency"`
+	Concurrency  []Concurrency `toml:"concurrency"`
+	Housekeeping Housekeeping  `toml:"housekeeping"`
 	// PackObjectsLimiting limits the packs that are made for one client.
 	PackObjectsLimiting PackObjectsLimiting `toml:"pack_objects_limiting"`
 	AdaptiveLimiting    AdaptiveLimiting    `toml:"adaptive_limiting"`
@@ -117,6 +118,7 @@ func DefaultConfig() Config {
 		GitLab:                 GitLab{HTTPSettings: HTTPSettings{ReadTimeout: config.Duration(10 * time.Second)}},
 		Git:                    Git{CatfileCacheSize: 100},
 		Logging:                Logging{Level: "info", Format: "json"},
+		Housekeeping:           defaultHousekeeping(),
 		Timeout: Timeout{
 			UploadPackNegotiation:    config.Duration(10 * time.Minute),
 			UploadArchiveNegotiation: config.Duration(time.Minute),
@@ -137,7 +139,7 @@ const minSecret = 32
 
 // Validate reports every fault with its key.
 func (c Config) Validate() error {
-	faults := slices.Concat(c.listenFaults(), c.storageFaults(), c.limitFaults())
+	faults := slices.Concat(c.listenFaults(), c.storageFaults(), c.limitFaults(), c.housekeepingFaults())
 	add := func(key, format string, args ...any) {
 		faults = append(faults, fmt.Errorf(key+": "+format, args...))
 	}

@@ -15,6 +15,7 @@ import (
 // Metrics are the metrics of one server. It is safe for concurrent use.
 type Metrics struct {
 	limits
+	housekeeping
 	// Packs are those of the limit of pack-objects.
 	Packs PackLimits
 
@@ -35,7 +36,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &Metrics{
-		limits: newLimits(reg), Packs: newPackLimits(reg),
+		limits: newLimits(reg), housekeeping: newHousekeeping(reg), Packs: newPackLimits(reg),
 		started: counter("grpc_server_started_total", "RPCs started.", "grpc_type", "grpc_service", "grpc_method"),
 		handled: counter("grpc_server_handled_total", "RPCs completed.", "grpc_type", "grpc_service", "grpc_method", "grpc_code"),
 		handling: prometheus.NewHistogramVec(prometheus.HistogramOpts{

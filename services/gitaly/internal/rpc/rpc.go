@@ -16,6 +16,7 @@ import (
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/hook"
+	"gitsplit/services/gitaly/internal/housekeeping"
 	"gitsplit/services/gitaly/internal/limit"
 	"gitsplit/services/gitaly/internal/operation"
 	"gitsplit/services/gitaly/internal/pack"
@@ -29,15 +30,16 @@ type ProtocolObserver interface {
 
 // Deps is what the handlers need.
 type Deps struct {
-	Locator    *storage.Locator
-	Git        *gitcmd.Factory
-	Packs      *pack.Service
-	Hooks      *hook.Manager
-	Operations *operation.Service
-	Protocols  ProtocolObserver
-	PackLimit  *limit.Packs // for packs that no cache has
-	Log        *slog.Logger
-	Version    string // of this server
+	Locator      *storage.Locator
+	Git          *gitcmd.Factory
+	Packs        *pack.Service
+	Hooks        *hook.Manager
+	Operations   *operation.Service
+	Housekeeping *housekeeping.Manager
+	Protocols    ProtocolObserver
+	PackLimit    *limit.Packs // for packs that no cache has
+	Log          *slog.Logger
+	Version      string // of this server
 	// Ready says why the server cannot work, for ReadinessCheck.
 	Ready func(ctx context.Context) map[string]error
 	Now   func() time.Time

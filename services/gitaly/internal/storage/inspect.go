@@ -41,6 +41,7 @@ type Info struct {
 type Pack struct {
 	Name        string // without suffix: "pack-<hash>"
 	Size        uint64
+	Indexed     bool // git can use it: its index comes last
 	Cruft, Keep bool // it holds unreachable objects; it must stay
 }
 
@@ -128,6 +129,8 @@ func (i *inspection) packFile(name string, size uint64) {
 	case ".pack":
 		p.Name, p.Size = base, size
 		i.ObjectsSize += size
+	case ".idx":
+		p.Indexed = true
 	case ".rev":
 		i.ReverseIndexes++
 	case ".keep", ".promisor":
