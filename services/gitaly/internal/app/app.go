@@ -12,10 +12,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"gitsplit/kit/gitalyclient"
 	"gitsplit/kit/internalapi"
 	"gitsplit/kit/lifecycle"
 	"gitsplit/kit/probe"
 	"gitsplit/services/gitaly/internal/api"
+	"gitsplit/services/gitaly/internal/clone"
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/hook"
 	"gitsplit/services/gitaly/internal/housekeeping"
@@ -24,6 +26,7 @@ import (
 	"gitsplit/services/gitaly/internal/monitor"
 	"gitsplit/services/gitaly/internal/operation"
 	"gitsplit/services/gitaly/internal/pack"
+	"gitsplit/services/gitaly/internal/remote"
 	"gitsplit/services/gitaly/internal/rpc"
 	"gitsplit/services/gitaly/internal/rundir"
 	"gitsplit/services/gitaly/internal/storage"
@@ -143,6 +146,9 @@ func (a *App) wire(ctx context.Context) error {
 		API: client, CustomDir: a.cfg.Hooks.CustomHooksDir, GitBinDir: git.BinDir(), SearchPath: path, Home: a.run.Home(), Log: a.log,
 	})
 	setup := pack.HookSetup{New: a.run.NewHooks, Custom: hooks.HasCustom, RuntimeDir: a.run.Path, Socket: a.run.Socket(), Token: a.token}
+	peers := gitalyclient.NewPool(gitalyclient.Options{ClientName: "gitaly", Log: a.log})
+	a.closers = append(a.closers, peers.Close)
+	remotes := remote.New(git)
 	a.deps = &rpc.Deps{
 		Locator: a.locator, Git: git, Protocols: a.metrics, Log: a.log, Version: Version, Now: time.Now, Ready: a.ready,
 		Housekeeping: housekeeping.New(housekeeping.Options{
@@ -150,6 +156,8 @@ func (a *App) wire(ctx context.Context) error {
 		}),
 		PackLimit: limit.NewPacks(a.cfg.packLimit(), a.metrics.Packs),
 		Hooks:     hooks, Operations: operation.New(git, hooks, setup, a.log),
+		Directory: remote.Directory{Locator: a.locator, Git: git, Peers: peers}, Outbound: remote.Policy{AllowLocal: a.cfg.Remote.AllowLocalNetworks},
+		Remotes: remotes, Clones: clone.New(git, remotes),
 		Packs: pack.New(pack.Options{
 			Git: git, Hooks: setup, Log: a.log, FinishTimeout: finishTimeout, Idle: a.cfg.Timeout.TransferIdle.D(),
 			UploadPackNegotiation:    a.cfg.Timeout.UploadPackNegotiation.D(),

@@ -40,6 +40,7 @@ type Config struct {
 	Hooks    Hooks     `toml:"hooks"`
 	Logging  Logging   `toml:"logging"`
 	Timeout  Timeout   `toml:"timeout"`
+	Remote   Remote    `toml:"remote"`
 	// Concurrency limits single RPCs per repository.
 	Concurrency  []Concurrency `toml:"concurrency"`
 	Housekeeping Housekeeping  `toml:"housekeeping"`
@@ -101,6 +102,13 @@ type Hooks struct {
 type Logging struct {
 	Level  string `toml:"level"`
 	Format string `toml:"format"` // json, the only one
+}
+
+// Remote is [remote], which is ours: what mirrors, imports and forks may reach.
+type Remote struct {
+	// AllowLocalNetworks lets git connect to addresses that are not public: this
+	// host, private networks, a cloud's metadata service. Closed networks need it.
+	AllowLocalNetworks bool `toml:"allow_local_networks"`
 }
 
 // Timeout is [timeout]: how long clients may take to come to the point.

@@ -58,7 +58,7 @@ func (a *App) listen() error {
 	if err != nil {
 		return err
 	}
-	a.parts = append(a.parts, background("checks", a.probes.Run), background("leftovers", a.sweep),
+	a.parts = append(a.parts, background("checks", a.probes.Run), background("leftovers", a.sweep), background("temporary files", a.sweepTemp),
 		a.part("internal socket", a.internalServer(), time.Second, internal),
 		a.part("gRPC", a.externalServer(token), a.cfg.GracefulRestartTimeout.D(), external...))
 	return nil
@@ -98,6 +98,30 @@ func (a *App) sweep(ctx context.Context) {
 	}
 	if err := a.guard.SweepAll(ctx, roots...); err != nil && ctx.Err() == nil {
 		a.log.ErrorContext(ctx, "search for leftovers failed", slog.Any("error", err))
+	}
+}
+
+// Temporary files live this long, and are looked through this often
+// (wire/gitaly.md §16).
+const (
+	tempAge   = 7 * 24 * time.Hour
+	tempSweep = time.Hour
+)
+
+// sweepTemp removes old temporary files until ctx ends.
+func (a *App) sweepTemp(ctx context.Context) {
+	for tick := time.NewTicker(tempSweep); ; {
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		case now := <-tick.C:
+			for _, st := range a.locator.Storages() {
+				if n, err := st.SweepTemp(now.Add(-tempAge)); err != nil || n > 0 {
+					a.log.WarnContext(ctx, "old temporary files removed", slog.String("storage", st.Name), slog.Int("entries", n), slog.Any("error", err))
+				}
+			}
+		}
 	}
 }
 

@@ -191,7 +191,7 @@ func (f *Factory) enter(ctx context.Context, repo *Repo, name string) func(clean
 // or the context's error.
 func (p *Process) Wait() error {
 	err := p.proc.Wait()
-	p.end(!process.Signalled(err))
+	p.end(err == nil || !process.Signalled(err) && !subcommands[p.name].litters)
 	var exit *exec.ExitError
 	if err == nil || !errors.As(err, &exit) {
 		return err

@@ -10,6 +10,7 @@ import (
 type subcommand struct {
 	updatesRefs  bool     // needs hooks configured or explicitly off; watched for leftovers
 	traces       Traces   // what else it leaves when it is killed
+	litters      bool     // leaves temporary files behind also when it ends by itself, failing
 	noRepo       bool     // runs without --git-dir
 	repoArg      bool     // takes the repository's directory as its argument
 	endOfOptions bool     // knows --end-of-options in the oldest git we run with
@@ -40,7 +41,7 @@ var subcommands = map[string]subcommand{
 	"rev-list": {paths: true, flags: append([]string{
 		"--stdin", "--count", "--disk-usage", "--objects", "--use-bitmap-index", "--glob=",
 		"--filter=", "--filter-provided-objects"}, walkFlags()...)},
-	"fetch": {updatesRefs: true, endOfOptions: true, config: fetchConfig(), flags: []string{
+	"fetch": {updatesRefs: true, litters: true, endOfOptions: true, config: fetchConfig(), flags: []string{
 		"--quiet", "--atomic", "--force", "--prune", "--tags", "--no-tags", "--no-write-fetch-head"}},
 	"ls-remote":     {noRepo: true, endOfOptions: true, flags: []string{"--symref", "--quiet"}, config: remoteConfig()},
 	"push":          {endOfOptions: true, flags: []string{"--quiet", "--porcelain", "--force"}, config: remoteConfig()},

@@ -36,6 +36,9 @@ func Valid(name string) bool {
 	})
 }
 
+// IsTag reports whether a full name is that of a tag.
+func IsTag(name string) bool { return strings.HasPrefix(name, Tags) }
+
 // ValidShort reports whether a branch or tag may be created under a short name:
 // besides git's rules it must not look like an option, a full name, HEAD or an
 // object id.

@@ -14,12 +14,14 @@ import (
 	"gitsplit/kit/grpcx"
 	"gitsplit/kit/logging"
 	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/clone"
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/hook"
 	"gitsplit/services/gitaly/internal/housekeeping"
 	"gitsplit/services/gitaly/internal/limit"
 	"gitsplit/services/gitaly/internal/operation"
 	"gitsplit/services/gitaly/internal/pack"
+	"gitsplit/services/gitaly/internal/remote"
 	"gitsplit/services/gitaly/internal/storage"
 )
 
@@ -43,6 +45,12 @@ type Deps struct {
 	// Ready says why the server cannot work, for ReadinessCheck.
 	Ready func(ctx context.Context) map[string]error
 	Now   func() time.Time
+
+	// Repositories elsewhere, and those made from them.
+	Directory remote.Directory
+	Outbound  remote.Policy
+	Remotes   *remote.Service
+	Clones    *clone.Service
 }
 
 // repository finds the repository of a request and notes it for the access line.

@@ -25,6 +25,9 @@ type Git interface {
 type CreateOptions struct {
 	Branch string // short name of the default branch, already checked; "" is main
 	SHA256 bool
+	// Fill completes the repository before it gets to its place; nil leaves it
+	// empty. It makes durable what git itself does not.
+	Fill func(ctx context.Context, dir *gitcmd.Repo) error
 }
 
 // Create makes the repository in our temporary directory and moves it to its
@@ -46,6 +49,11 @@ func Create(ctx context.Context, git Git, repo *Repo, o CreateOptions) (err erro
 	}
 	if err := StampFullRepack(tmp, time.Now()); err != nil { // there is nothing to pack yet
 		return err
+	}
+	if o.Fill != nil {
+		if err := o.Fill(ctx, &gitcmd.Repo{Dir: tmp}); err != nil {
+			return err
+		}
 	}
 	if err := syncTree(tmp); err != nil {
 		return err
