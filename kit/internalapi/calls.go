@@ -22,6 +22,15 @@ func (c *Client) AuthorizedKeys(ctx context.Context, blob string) (AuthorizedKey
 	return out, err
 }
 
+// AuthorizedCerts asks who holds a certificate, by the fingerprint of the authority
+// that signed it (base64 of the SHA-256, unpadded) and the name in the certificate.
+// One that lets nobody in is an *Error of status 403 or 404.
+func (c *Client) AuthorizedCerts(ctx context.Context, fingerprint, identifier string) (AuthorizedCert, error) {
+	var out AuthorizedCert
+	err := c.Get(ctx, PathAuthorizedCerts, url.Values{"key": {fingerprint}, "user_identifier": {identifier}}, &out)
+	return out, err
+}
+
 // Discover says whose key keyID is. For an unknown key the ID is 0.
 func (c *Client) Discover(ctx context.Context, keyID int64) (DiscoverResponse, error) {
 	var out DiscoverResponse

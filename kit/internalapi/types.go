@@ -11,15 +11,17 @@ const (
 	Prefix             = "/api/v4/internal"
 	PathCheck          = "/check"
 	PathAuthorizedKeys = "/authorized_keys"
-	PathDiscover       = "/discover"
-	PathAllowed        = "/allowed"
-	PathPreReceive     = "/pre_receive"
-	PathPostReceive    = "/post_receive"
-	PathLFSAuth        = "/lfs_authenticate"
-	PathTwoFactorCodes = "/two_factor_recovery_codes"
-	PathTwoFactorOTP   = "/two_factor_manual_otp_check"
-	PathTwoFactorPush  = "/two_factor_push_otp_check"
-	PathPersonalToken  = "/personal_access_token"
+	// PathAuthorizedCerts asks whom an SSH certificate names.
+	PathAuthorizedCerts = "/authorized_certs"
+	PathDiscover        = "/discover"
+	PathAllowed         = "/allowed"
+	PathPreReceive      = "/pre_receive"
+	PathPostReceive     = "/post_receive"
+	PathLFSAuth         = "/lfs_authenticate"
+	PathTwoFactorCodes  = "/two_factor_recovery_codes"
+	PathTwoFactorOTP    = "/two_factor_manual_otp_check"
+	PathTwoFactorPush   = "/two_factor_push_otp_check"
+	PathPersonalToken   = "/personal_access_token"
 )
 
 // AnyChanges is the value of AllowedRequest.Changes before the changes are known.
@@ -67,6 +69,7 @@ type AllowedRequest struct {
 	UserID        ID       `json:"user_id,omitempty"`
 	Username      string   `json:"username,omitempty"`
 	CheckIP       string   `json:"check_ip,omitempty"`
+	NamespacePath string   `json:"namespace_path,omitempty"` // a certificate's group; nothing outside of it is allowed
 	GLRepository  string   `json:"gl_repository,omitempty"`
 	RelativePath  string   `json:"relative_path,omitempty"`
 	Env           string   `json:"env,omitempty"` // JSON text of a PushEnv
@@ -125,6 +128,14 @@ type AuthorizedKey struct {
 	ExpiresAt *string `json:"expires_at"`
 	Key       string  `json:"key"`
 	UsageType string  `json:"usage_type"`
+}
+
+// AuthorizedCert is the answer about an SSH certificate that the authority of a
+// group signed (wire/internal-api.md §3.4).
+type AuthorizedCert struct {
+	Success   bool   `json:"success"`
+	Namespace string `json:"namespace"` // full path of the group
+	Username  string `json:"username"`
 }
 
 // DiscoverResponse says who the caller is; nobody (ID 0) when unknown.

@@ -238,7 +238,7 @@ func checkOrder(t *testing.T, text string, parts ...string) {
 func secretFiles(t *testing.T, s *site) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(s.home, "secrets", "*"))
-	if err != nil || len(files) != 7 {
+	if err != nil || len(files) != 8 {
 		t.Fatalf("secrets: %v, %v", files, err)
 	}
 	return files

@@ -109,7 +109,7 @@ func TestMakeSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	forms := map[string]string{
-		home.ShellSecret: `^[0-9a-f]{64}$`, home.GitalyToken: `^[0-9a-f]{64}$`, home.WorkhorseSecret: `^[A-Za-z0-9+/]{43}=$`,
+		home.ShellSecret: `^[0-9a-f]{64}$`, home.GitalyToken: `^[0-9a-f]{64}$`, home.DatabaseKey: `^[0-9a-f]{64}$`, home.WorkhorseSecret: `^[A-Za-z0-9+/]{43}=$`,
 		home.RootPassword: `^[a-z2-9]{5}(-[a-z2-9]{5}){3}$`, home.RootToken: `^glpat-[a-z2-7]{40}$`,
 	}
 	first := map[string]string{}

@@ -18,6 +18,7 @@ const (
 	ShellSecret     = "gitlab_shell_secret"
 	WorkhorseSecret = "gitlab_workhorse_secret" //nolint:gosec // a file name
 	GitalyToken     = "gitaly_token"
+	DatabaseKey     = "rails_database_key"
 	RootPassword    = "initial_root_password" //nolint:gosec // a file name
 	RootToken       = "initial_root_token"    //nolint:gosec // a file name
 )
@@ -47,6 +48,7 @@ func (h Home) MakeSecrets(rootPassword string) (kept bool, err error) {
 		{ShellSecret, hex.EncodeToString(random(32)), 32},
 		{WorkhorseSecret, base64.StdEncoding.EncodeToString(random(32)), 44},
 		{GitalyToken, hex.EncodeToString(random(32)), 32},
+		{DatabaseKey, hex.EncodeToString(random(32)), 32},
 		{RootPassword, password, minPassword},
 		{RootToken, "glpat-" + lower32(random(25)), 20},
 	}

@@ -41,6 +41,9 @@ type Deps struct {
 	Site         site.Site
 	Log          *slog.Logger
 	Now          func() time.Time
+	// OTPSession is for how long an SSH key is good after its owner proved the second
+	// factor over it; 0 asks nobody for that.
+	OTPSession time.Duration
 }
 
 // Checker decides. It is safe for concurrent use.

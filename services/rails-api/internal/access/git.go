@@ -32,6 +32,8 @@ type GitRequest struct {
 	ProjectID int64  // takes precedence over Path
 	Path      string // full path, without `.git`
 	Protocol  string // ssh, http or web
+	// Within is the full path of a group that bounds the credential; "" is no bound.
+	Within string
 	// Any says that the references to change are not known yet; they come with a
 	// second question. Only then a push may make a project.
 	Any        bool
@@ -57,9 +59,11 @@ type GitResult struct {
 	KeyID   int64      // of the user; 0: no SSH key
 	KeyEnds *time.Time // when the SSH key expires
 	Deploy  *DeployKey // nil: no deploy key
-	Project project.Project
-	Moved   bool // the path was a former one, or spelled differently
-	Created bool // the project was made for this push
+	// OTPVerified is when the second factor was last proven with the key; nil is never.
+	OTPVerified *time.Time
+	Project     project.Project
+	Moved       bool // the path was a former one, or spelled differently
+	Created     bool // the project was made for this push
 }
 
 // DeployKey is an actor that is no user: an SSH key that some projects admit.
@@ -114,6 +118,9 @@ func (c *Checker) git(ctx context.Context, in GitRequest, f *facts) error {
 	if in.ProjectID == 0 && !strings.Contains(in.Path, "/") {
 		return errs.New(errs.NotFound, namespaceNotFound)
 	}
+	if in.ProjectID == 0 && !inside(in.Path, in.Within) {
+		return errs.New(errs.Denied, otherNamespace)
+	}
 	if !f.found {
 		if err := c.create(ctx, in, f); err != nil {
 			return err
@@ -123,6 +130,9 @@ func (c *Checker) git(ctx context.Context, in GitRequest, f *facts) error {
 		return err
 	}
 	p := f.result.Project
+	if !inside(f.result.Project.FullPath, in.Within) {
+		return errs.New(errs.Denied, otherNamespace)
+	}
 	attached := f.result.Deploy != nil && f.result.Deploy.Attached
 	if err := decide(f.result.User, f.level, ReadProject, p); err != nil && !attached {
 		return err
@@ -136,9 +146,16 @@ func (c *Checker) git(ctx context.Context, in GitRequest, f *facts) error {
 	return c.mayPushTo(ctx, in, f)
 }
 
-// mayAct judges the actor and the command alone (rows 2 to 6).
+// inside reports whether a path lies below a group.
+func inside(path, group string) bool {
+	return group == "" || strings.HasPrefix(strings.ToLower(path), strings.ToLower(group)+"/")
+}
+
+// mayAct judges the actor and the command alone (rows E2 and 2 to 6).
 func (c *Checker) mayAct(in GitRequest, r GitResult) error {
 	switch {
+	case in.Any && r.User != nil && c.needsOTP(*r.User, r):
+		return errs.New(errs.Denied, otpRequired+c.Site.SSHCommand("2fa_verify"))
 	case r.KeyEnds != nil && !r.KeyEnds.After(c.Now()):
 		return errs.New(errs.Denied, keyExpired)
 	case r.User != nil && !r.User.Active():
@@ -151,6 +168,15 @@ func (c *Checker) mayAct(in GitRequest, r GitResult) error {
 		return errs.New(errs.Denied, mayNotDownload)
 	}
 	return nil
+}
+
+// needsOTP: an account with a second factor proves it for its SSH key from time to
+// time, where the installation asks for that.
+func (c *Checker) needsOTP(u user.User, r GitResult) bool {
+	if c.OTPSession == 0 || r.KeyID == 0 || !u.TwoFactor {
+		return false
+	}
+	return r.OTPVerified == nil || c.Now().Sub(*r.OTPVerified) >= c.OTPSession
 }
 
 // mayPushTo judges a push to a project the actor sees (rows 13b to 13g).

@@ -22,7 +22,7 @@ const actor = `(CASE WHEN $1::bigint <> 0 THEN (SELECT user_id FROM ssh_keys WHE
 	WHEN $2::bigint <> 0 THEN $2 ELSE (SELECT id FROM users WHERE lower(username) = lower($3)) END)`
 
 const (
-	actorQuery = `SELECT ` + user.Columns + `, k.expires_at FROM users u LEFT JOIN ssh_keys k ON k.id = $1 WHERE u.id = ` + actor
+	actorQuery = `SELECT ` + user.Columns + `, k.expires_at, k.otp_verified_at FROM users u LEFT JOIN ssh_keys k ON k.id = $1 WHERE u.id = ` + actor
 
 	// $4 is the path and $5 the id of the project. The level is what Checker.level computes.
 	projectQuery = `
@@ -72,7 +72,7 @@ func (c *Checker) load(ctx context.Context, in GitRequest) (facts, error) {
 func readFacts(results pgx.BatchResults) (facts, error) {
 	var f facts
 	var u user.User
-	switch err := results.QueryRow().Scan(append(u.Fields(), &f.result.KeyEnds)...); {
+	switch err := results.QueryRow().Scan(append(u.Fields(), &f.result.KeyEnds, &f.result.OTPVerified)...); {
 	case err == nil:
 		f.result.User = &u
 	case !errors.Is(err, pgx.ErrNoRows):

@@ -8,6 +8,8 @@ const (
 	projectNotFound   = "The project you were looking for could not be found or you don't have permission to view it."
 	namespaceNotFound = "The namespace you were looking for could not be found."
 
+	otpRequired      = "OTP verification is required to access the repository.\n\n   Use: "
+	otherNamespace   = "You are not allowed to access projects in this namespace."
 	keyExpired       = "Your SSH key has expired."
 	actionUnknown    = "The command you're trying to execute is not allowed."
 	mayNotDownload   = "You are not allowed to download code."

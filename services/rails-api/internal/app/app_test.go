@@ -42,6 +42,7 @@ func newHome(tb testing.TB) *home {
 	h := &home{tb: tb, dir: dir, logs: &railstest.Buffer{}, env: map[string]string{}}
 	h.file("shell", strings.Repeat("s", 32))
 	h.file("workhorse", base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, 32)))
+	h.file("database", strings.Repeat("d", 32))
 	h.file("password", "correct horse")
 	h.file("token", "glpat-abcdefghijklmnopqrstuvwxyz")
 	h.file("rails-api.yml", fmt.Sprintf(`
@@ -53,6 +54,7 @@ ssh_host: git.example.test
 ssh_port: 2222
 shell_secret_file: %[1]s/shell
 workhorse_secret_file: %[1]s/workhorse
+database_key_file: %[1]s/database
 storages: [{name: default, gitaly_address: "unix:%[1]s/gitaly.sock", weight: 1}]
 initial_root_password_file: %[1]s/password
 initial_root_token_file: %[1]s/token
@@ -223,11 +225,12 @@ func TestMain_configuration(t *testing.T) {
 	t.Run("every fault is named", func(t *testing.T) {
 		t.Parallel()
 		h := newHome(t)
-		h.file("rails-api.yml", "listen: nonsense\nexternal_url: ftp://x\nssh_port: 70000\nstorages: [{weight: -1}]\nshutdown_grace: 0s\nreceive_max_input_size: -1\n")
+		h.file("rails-api.yml", "listen: nonsense\nexternal_url: ftp://x\nssh_port: 70000\nstorages: [{weight: -1}]\nshutdown_grace: 0s\nreceive_max_input_size: -1\ngit_two_factor_session_expiry: 0\ngitlab_shell_operation_limit: -1\n")
 		err := run(h, "-check-config")
 		for _, key := range []string{
 			"listen", "external_url", "ssh_port", "storages[0].name", "storages[0].gitaly_address", "storages[0].weight", "shutdown_grace",
 			"receive_max_input_size", "database_url", "redis_url", "shell_secret_file", "workhorse_secret_file", "ssh_host",
+			"database_key_file", "git_two_factor_session_expiry", "gitlab_shell_operation_limit",
 		} {
 			if err == nil || !strings.Contains(err.Error(), key+": ") {
 				t.Errorf("%s is not named in: %v", key, err)
@@ -238,6 +241,7 @@ func TestMain_configuration(t *testing.T) {
 		"unknown key":       func(h *home) { h.file("rails-api.yml", "nonsense: 1\n") },
 		"no storages":       func(h *home) { h.file("rails-api.yml", "listen: unix:/x\n") },
 		"short secret":      func(h *home) { h.file("shell", "short") },
+		"database key":      func(h *home) { h.file("database", "short") },
 		"workhorse secret":  func(h *home) { h.file("workhorse", "no base64 of 32 bytes") },
 		"readable secret":   func(h *home) { _ = os.Chmod(filepath.Join(h.dir, "shell"), 0o644) },
 		"database url":      func(h *home) { h.env["RAILS_API_DATABASE_URL"] = "postgres://%zz" },

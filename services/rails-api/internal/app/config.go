@@ -42,6 +42,16 @@ type Config struct {
 	ShellPreviousSecretFile     string `yaml:"shell_previous_secret_file"`
 	WorkhorsePreviousSecretFile string `yaml:"workhorse_previous_secret_file"`
 
+	// DatabaseKeyFile holds the key that seals secrets in the database, 32 bytes or more. Who loses it loses them.
+	DatabaseKeyFile string `yaml:"database_key_file"`
+
+	// TwoFactorForSSH asks accounts with a second factor to prove it over SSH (2fa_verify) before Git, and again when the session ends.
+	TwoFactorForSSH bool `yaml:"two_factor_for_ssh"`
+	// GitTwoFactorSessionExpiry is how long such a session lasts, in minutes.
+	GitTwoFactorSessionExpiry int `yaml:"git_two_factor_session_expiry"`
+	// ShellOperationLimit is how often in a minute an actor, or an address, may ask for the same Git command on the same project; 0 is any number.
+	ShellOperationLimit int64 `yaml:"gitlab_shell_operation_limit"`
+
 	// Storages are the gitaly servers; new repositories are spread by weight.
 	Storages []StorageConfig `yaml:"storages"`
 
@@ -71,7 +81,7 @@ type StorageConfig struct {
 func Default() Config {
 	return Config{
 		SSHPort: 22, SSHUser: "git", DatabaseConnections: 10, ReceiveMaxInputSize: 5 * 1024, SidekiqConcurrency: 4,
-		ShutdownGrace: config.Duration(10 * time.Second), LogLevel: "info",
+		GitTwoFactorSessionExpiry: 15, ShellOperationLimit: 600, ShutdownGrace: config.Duration(10 * time.Second), LogLevel: "info",
 	}
 }
 
@@ -83,7 +93,7 @@ func (c *Config) Validate() error {
 	}
 	for key, value := range map[string]string{
 		"listen": c.Listen, "database_url": c.DatabaseURL, "redis_url": c.RedisURL, "shell_secret_file": c.ShellSecretFile,
-		"workhorse_secret_file": c.WorkhorseSecretFile, "ssh_user": c.SSHUser, "ssh_host": c.SSHHost,
+		"workhorse_secret_file": c.WorkhorseSecretFile, "database_key_file": c.DatabaseKeyFile, "ssh_user": c.SSHUser, "ssh_host": c.SSHHost,
 	} {
 		if value == "" {
 			add(key, "is missing")
@@ -103,6 +113,12 @@ func (c *Config) Validate() error {
 		if n < 1 || n > 65535 {
 			add(key, "%d is not between 1 and 65535", n)
 		}
+	}
+	if c.GitTwoFactorSessionExpiry < 1 || c.GitTwoFactorSessionExpiry > 10080 {
+		add("git_two_factor_session_expiry", "%d is not between 1 and 10080 minutes", c.GitTwoFactorSessionExpiry)
+	}
+	if c.ShellOperationLimit < 0 {
+		add("gitlab_shell_operation_limit", "%d is negative", c.ShellOperationLimit)
 	}
 	if c.ReceiveMaxInputSize < 0 || c.ReceiveMaxInputSize > 1<<40 {
 		add("receive_max_input_size", "%d is no size in MiB", c.ReceiveMaxInputSize)
@@ -140,4 +156,12 @@ func (c *Config) receiveOptions() []string {
 		return []string{}
 	}
 	return []string{fmt.Sprintf("receive.maxInputSize=%d", c.ReceiveMaxInputSize<<20)}
+}
+
+// otpSession is for how long a proof of the second factor over SSH lasts; 0 asks for none.
+func (c *Config) otpSession() time.Duration {
+	if !c.TwoFactorForSSH {
+		return 0
+	}
+	return time.Duration(c.GitTwoFactorSessionExpiry) * time.Minute
 }

@@ -15,6 +15,7 @@ import (
 	"gitsplit/kit/correlation"
 	"gitsplit/kit/logging"
 	"gitsplit/kit/probe"
+	"gitsplit/kit/secret"
 	"gitsplit/services/rails-api/internal/access"
 	"gitsplit/services/rails-api/internal/auth"
 	"gitsplit/services/rails-api/internal/branchcache"
@@ -22,9 +23,13 @@ import (
 	"gitsplit/services/rails-api/internal/event"
 	"gitsplit/services/rails-api/internal/githttp"
 	"gitsplit/services/rails-api/internal/internalapi"
+	"gitsplit/services/rails-api/internal/lfstoken"
 	"gitsplit/services/rails-api/internal/notice"
 	"gitsplit/services/rails-api/internal/projectrepo"
+	"gitsplit/services/rails-api/internal/ratelimit"
 	"gitsplit/services/rails-api/internal/rest"
+	"gitsplit/services/rails-api/internal/sealed"
+	"gitsplit/services/rails-api/internal/twofactor"
 	"gitsplit/services/rails-api/internal/worker"
 )
 
@@ -44,8 +49,17 @@ func (b *base) handler(chain *probe.Set) (http.Handler, error) {
 		return nil, err
 	}
 	repositories := projectrepo.New(b.db, b.gitaly, jobs, b.log, time.Now)
+	box, err := b.box()
+	if err != nil {
+		return nil, err
+	}
+	lfs, err := lfstoken.New(box, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	second := twofactor.New(b.db, box, b.site.External.Hostname(), time.Now)
 	checker := access.New(access.Deps{
-		DB: b.db, Repositories: b.gitaly, Creator: repositories, Site: b.site, Log: b.log, Now: time.Now,
+		DB: b.db, Repositories: b.gitaly, Creator: repositories, Site: b.site, Log: b.log, Now: time.Now, OTPSession: b.cfg.otpSession(),
 	})
 	people := auth.New(b.db, time.Now)
 	notices := notice.New(b.redis, b.site)
@@ -54,12 +68,13 @@ func (b *base) handler(chain *probe.Set) (http.Handler, error) {
 	r.Use(correlation.Middleware(fromWorkhorse), logging.HTTPAccess(b.log, routeName), b.measure(), b.recoverPanic)
 	internalapi.Routes(r, internalapi.Deps{
 		DB: b.db, Redis: b.redis, Access: checker, Gitaly: b.gitaly, Events: event.New(b.db, jobs, time.Now), Notices: notices,
+		TwoFactor: second, LFS: lfs, Limiter: ratelimit.New(b.redis, time.Now), OperationLimit: b.cfg.ShellOperationLimit,
 		Counter: counter.New(b.redis, b.log), Branches: branchcache.New(b.redis), Site: b.site, Secrets: shell,
 		ReceiveOptions: b.cfg.receiveOptions(), Version: Version, Revision: Revision, Log: b.log, Now: time.Now,
 	})
 	r.Path("/api/v4/geo/proxy").Methods(http.MethodGet).HandlerFunc(noGeo)
 	rest.Routes(r, rest.Deps{
-		DB: b.db, Redis: b.redis, Access: checker, Auth: people, Gitaly: b.gitaly, Repositories: repositories,
+		DB: b.db, Redis: b.redis, Access: checker, Auth: people, TwoFactor: second, Gitaly: b.gitaly, Repositories: repositories,
 		ExternalURL: b.site.External, SSHHost: b.site.SSHHost, SSHPort: b.site.SSHPort, SSHUser: b.site.SSHUser,
 		Version: Version, Revision: Revision, Log: b.log, Now: time.Now,
 	})
@@ -72,6 +87,15 @@ func (b *base) handler(chain *probe.Set) (http.Handler, error) {
 	r.Path("/-/readiness").Methods(http.MethodGet, http.MethodHead).HandlerFunc(readiness(chain))
 	r.PathPrefix("/").HandlerFunc(nothingHere)
 	return r, nil
+}
+
+// box opens what the database holds sealed.
+func (b *base) box() (*sealed.Box, error) {
+	key, err := secret.Read(b.cfg.DatabaseKeyFile, sealed.MinKey)
+	if err != nil {
+		return nil, fmt.Errorf("database key: %w", err)
+	}
+	return sealed.New(key)
 }
 
 // fromWorkhorse: only workhorse and the services behind its internal listener

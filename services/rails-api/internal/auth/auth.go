@@ -42,6 +42,8 @@ const (
 	Revoked = "revoked"
 	Expired = "expired"
 	Blocked = "blocked"
+	// TokenRequired: the password is right, and not enough.
+	TokenRequired = "token required"
 )
 
 type refusal struct{ reason string }
@@ -52,8 +54,8 @@ func refuse(reason string) error {
 	return errs.Wrap(errs.Unauthenticated, "401 Unauthorized", refusal{reason})
 }
 
-// Reason returns why a credential was refused: Unknown, Revoked, Expired or
-// Blocked, and "" for any other error. It is for APIs that tell the owner.
+// Reason returns why a credential was refused: Unknown, Revoked, Expired, Blocked
+// or TokenRequired, and "" for any other error. It is for APIs that tell the owner.
 func Reason(err error) string {
 	if r, ok := errors.AsType[refusal](err); ok {
 		return r.reason
@@ -116,7 +118,8 @@ func (a *Authenticator) Login(ctx context.Context, login, password string) (user
 
 // Basic returns who sends HTTP basic credentials for Git: any user name with a
 // personal access token as the password, or a login with its password
-// (wire/workhorse.md §10.2, rows 5 and 7). Every refusal is errs.Unauthenticated.
+// (wire/workhorse.md §10.2, rows 5 and 7). Git cannot ask for a second factor: who
+// has one needs a token. Every refusal is errs.Unauthenticated.
 func (a *Authenticator) Basic(ctx context.Context, username, password string) (Identity, error) {
 	if username == "" || password == "" {
 		return Identity{}, refuse(Unknown)
@@ -129,5 +132,8 @@ func (a *Authenticator) Basic(ctx context.Context, username, password string) (I
 		return Identity{}, err
 	}
 	u, err := a.Login(ctx, username, password)
+	if err == nil && u.TwoFactor {
+		return Identity{}, refuse(TokenRequired)
+	}
 	return Identity{User: u, Abilities: access.All()}, err
 }

@@ -13,6 +13,7 @@ import (
 	"gitsplit/kit/errs"
 	"gitsplit/kit/logging"
 	"gitsplit/services/rails-api/internal/access"
+	"gitsplit/services/rails-api/internal/auth"
 	"gitsplit/services/rails-api/internal/pathrule"
 )
 
@@ -30,7 +31,9 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status, text := errs.KindOf(err).HTTPStatus(), errs.Message(err)
 	switch errs.KindOf(err) {
 	case errs.Unauthenticated:
-		w.Header().Set("WWW-Authenticate", `Basic realm="GitLab"`)
+		if auth.Reason(err) != auth.TokenRequired { // git would only ask for the same password again
+			w.Header().Set("WWW-Authenticate", `Basic realm="GitLab"`)
+		}
 		text = denied + a.Site.URL(deniedHelp)
 	case errs.Invalid: // a project could not be made
 		status = http.StatusUnprocessableEntity

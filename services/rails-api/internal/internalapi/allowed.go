@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -38,6 +39,9 @@ func (a *api) allowed(r *http.Request, body []byte) (any, error) {
 	}
 	logging.AddAttrs(ctx, slog.String(logging.KeyCommand, in.Action), slog.String(logging.KeyChanges, kindOfChanges(in)),
 		slog.String("client_ip", req.CheckIP))
+	if a.tooMany(ctx, req, in) {
+		return statusAnswer{http.StatusTooManyRequests, tooManyRequests()}, nil
+	}
 	result, err := a.Access.Git(ctx, in)
 	logResult(ctx, result)
 	if err != nil {
@@ -47,6 +51,26 @@ func (a *api) allowed(r *http.Request, body []byte) (any, error) {
 		a.Log.WarnContext(ctx, "notice not kept", slog.Any(logging.KeyError, err))
 	}
 	return a.permission(result)
+}
+
+// tooMany counts an access check twice: by who asks, and by the address they ask
+// from (wire/internal-api.md §9).
+func (a *api) tooMany(ctx context.Context, req allowedRequest, in access.GitRequest) bool {
+	what := []string{in.Action, req.Project, req.GLRepository}
+	scopes := [][]string{append(what[:len(what):len(what)], fmt.Sprintf("%+v", in.Who))}
+	if req.CheckIP != "" {
+		scopes = append(scopes, append(what[:len(what):len(what)], req.CheckIP))
+	}
+	over, err := a.Limiter.Over(ctx, "gitlab_shell_operation", a.OperationLimit, scopes...)
+	if err != nil {
+		a.Log.WarnContext(ctx, "access checks not counted", slog.Any(logging.KeyError, err))
+	}
+	return over
+}
+
+// tooManyRequests is the body of a 429, whose message is an object (wire/internal-api.md §1.6).
+func tooManyRequests() any {
+	return map[string]map[string]string{"message": {"error": "This endpoint has been requested too many times. Try again later."}}
 }
 
 func kindOfChanges(in access.GitRequest) string {
@@ -71,7 +95,7 @@ func logResult(ctx context.Context, r access.GitResult) {
 func gitRequest(req allowedRequest) (access.GitRequest, error) {
 	in := access.GitRequest{
 		Who: who(req), Abilities: access.All(), Action: req.Action, Path: projectPath(req.Project), Protocol: req.Protocol,
-		Any: req.Changes == wire.AnyChanges,
+		Any: req.Changes == wire.AnyChanges, Within: req.NamespacePath,
 	}
 	if req.GLRepository != "" {
 		id, ok := project.IDOf(req.GLRepository)

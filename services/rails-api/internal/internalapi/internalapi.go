@@ -21,9 +21,14 @@ import (
 	"gitsplit/services/rails-api/internal/event"
 	"gitsplit/services/rails-api/internal/gitaly"
 	"gitsplit/services/rails-api/internal/key"
+	"gitsplit/services/rails-api/internal/lfstoken"
 	"gitsplit/services/rails-api/internal/notice"
 	"gitsplit/services/rails-api/internal/project"
+	"gitsplit/services/rails-api/internal/ratelimit"
 	"gitsplit/services/rails-api/internal/site"
+	"gitsplit/services/rails-api/internal/sshca"
+	"gitsplit/services/rails-api/internal/token"
+	"gitsplit/services/rails-api/internal/twofactor"
 	"gitsplit/services/rails-api/internal/user"
 )
 
@@ -37,8 +42,15 @@ type Deps struct {
 	Notices  *notice.Board
 	Counter  *counter.Counter
 	Branches *branchcache.Cache
-	Site     site.Site
-	Secrets  [][]byte // keys of the callers' JWT, two while they change
+	// TwoFactor checks one-time passwords, LFS signs the tokens of git-lfs.
+	TwoFactor *twofactor.Service
+	LFS       *lfstoken.Signer
+	Site      site.Site
+	Secrets   [][]byte // keys of the callers' JWT, two while they change
+	// Limiter counts access checks; OperationLimit is how many of one kind an actor or
+	// an address may ask for in a minute, 0 for any number.
+	Limiter        *ratelimit.Limiter
+	OperationLimit int64
 	// ReceiveOptions are git settings for pushes: `receive.maxInputSize=…`.
 	ReceiveOptions []string
 	Version        string
@@ -51,6 +63,8 @@ type api struct {
 	Deps
 	users    *user.Store
 	keys     *key.Store
+	tokens   *token.Store
+	cas      *sshca.Store
 	projects *project.Store
 }
 
@@ -65,7 +79,7 @@ type handler func(r *http.Request, body []byte) (any, error)
 
 // Routes registers the internal API below /api/v4/internal.
 func Routes(r *mux.Router, d Deps) {
-	a := &api{Deps: d, users: user.New(d.DB), keys: key.New(d.DB), projects: project.New(d.DB)}
+	a := &api{Deps: d, users: user.New(d.DB), keys: key.New(d.DB), tokens: token.New(d.DB), cas: sshca.New(d.DB), projects: project.New(d.DB)}
 	for _, rt := range []struct {
 		method, path string
 		limit        int64
@@ -73,15 +87,15 @@ func Routes(r *mux.Router, d Deps) {
 	}{
 		{http.MethodGet, wire.PathCheck, maxBody, a.check},
 		{http.MethodGet, wire.PathAuthorizedKeys, maxBody, a.authorizedKeys},
-		{http.MethodGet, "/authorized_certs", maxBody, notOffered("404 Certificate Not Found")},
+		{http.MethodGet, wire.PathAuthorizedCerts, maxBody, a.authorizedCerts},
 		{http.MethodGet, wire.PathDiscover, maxBody, a.discover},
 		{http.MethodPost, wire.PathAllowed, maxChangesBody, a.allowed},
 		{http.MethodPost, wire.PathPreReceive, maxBody, a.preReceive},
 		{http.MethodPost, wire.PathPostReceive, maxChangesBody, a.postReceive},
-		{http.MethodPost, wire.PathLFSAuth, maxBody, notOffered("404 Not found")},
+		{http.MethodPost, wire.PathLFSAuth, maxBody, a.lfsAuthenticate},
 		{http.MethodGet, "/lfs", maxBody, notOffered("404 Not found")},
 		{http.MethodPost, wire.PathTwoFactorCodes, maxBody, a.twoFactorCodes},
-		{http.MethodPost, wire.PathTwoFactorOTP, maxBody, unsuccessful("Feature is not available")},
+		{http.MethodPost, wire.PathTwoFactorOTP, maxBody, a.manualOTP},
 		{http.MethodPost, wire.PathTwoFactorPush, maxBody, unsuccessful("Feature is not available")},
 		{http.MethodPost, "/two_factor_config", maxBody, a.twoFactorConfig},
 		{http.MethodPost, wire.PathPersonalToken, maxBody, a.personalToken},

@@ -16,9 +16,11 @@ import (
 	"gitsplit/services/rails-api/internal/branchcache"
 	"gitsplit/services/rails-api/internal/counter"
 	"gitsplit/services/rails-api/internal/internalapi"
+	"gitsplit/services/rails-api/internal/lfstoken"
 	"gitsplit/services/rails-api/internal/notice"
 	"gitsplit/services/rails-api/internal/pgtest"
 	"gitsplit/services/rails-api/internal/railstest"
+	"gitsplit/services/rails-api/internal/ratelimit"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -33,8 +35,17 @@ type bench struct {
 
 func setup(tb testing.TB, change ...func(*internalapi.Deps)) *bench {
 	tb.Helper()
-	b := &bench{Bench: railstest.New(tb)}
+	return setupOn(railstest.New(tb), change...)
+}
+
+// setupOn opens another door to an installation.
+func setupOn(on *railstest.Bench, change ...func(*internalapi.Deps)) *bench {
+	on.TB.Helper()
+	b := &bench{Bench: on}
+	lfs, err := lfstoken.New(b.Box, b.Now)
+	b.Must(err)
 	d := internalapi.Deps{
+		TwoFactor: b.TwoFactor, LFS: lfs, Limiter: ratelimit.New(b.Redis, b.Now), OperationLimit: 1000,
 		DB: b.DB, Redis: b.Redis, Access: b.Access, Gitaly: b.Gitaly, Events: b.Events, Notices: notice.New(b.Redis, b.Site),
 		Counter: counter.New(b.Redis, b.Log), Branches: branchcache.New(b.Redis), Site: b.Site, Secrets: [][]byte{[]byte(secret)},
 		ReceiveOptions: []string{"receive.maxInputSize=1048576"}, Version: "18.2.0", Revision: "abc", Log: b.Log, Now: b.Now,
@@ -175,18 +186,8 @@ func TestCheck(t *testing.T) {
 func TestNotOffered(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	k, _ := b.Key(b.User("ada"), keyOptions())
-	b.post("/lfs_authenticate", map[string]any{"key_id": "1"}).want(t, 404, `{"message":"404 Not found"}`)
 	b.get("/lfs", nil).want(t, 404, `{"message":"404 Not found"}`)
-	b.get("/authorized_certs", nil).want(t, 404, `{"message":"404 Certificate Not Found"}`)
-	b.post("/two_factor_recovery_codes", map[string]any{"key_id": k.ID}).
-		want(t, 200, `{"success":false,"message":"Two-factor authentication is not enabled for this user"}`)
-	b.post("/two_factor_recovery_codes", map[string]any{"key_id": "99"}).want(t, 200, `{"success":false,"message":"Could not find the given key"}`)
-	b.post("/two_factor_recovery_codes", map[string]any{"user_id": 99}).want(t, 200, `{"success":false,"message":"Could not find the given user"}`)
-	b.post("/two_factor_manual_otp_check", map[string]any{"key_id": "1"}).want(t, 200, `{"success":false,"message":"Feature is not available"}`)
 	b.post("/two_factor_push_otp_check", map[string]any{"key_id": "1"}).want(t, 200, `{"success":false,"message":"Feature is not available"}`)
-	b.post("/two_factor_config", map[string]any{"key_id": "1"}).want(t, 200, `{"success":true,"two_factor_required":false}`)
-	b.post("/personal_access_token", map[string]any{"user_id": 1}).want(t, 200, `{"success":false,"message":"Could not find the given key"}`)
 	b.post("/shellhorse/git_audit_event", map[string]any{"key_id": 1}).want(t, 200, `{"status":false,"message":"No git audit event needed"}`)
 }
 

@@ -11,6 +11,8 @@ import (
 	wire "gitsplit/kit/internalapi"
 	"gitsplit/kit/logging"
 	"gitsplit/services/rails-api/internal/key"
+	"gitsplit/services/rails-api/internal/member"
+	"gitsplit/services/rails-api/internal/namespace"
 	"gitsplit/services/rails-api/internal/user"
 )
 
@@ -42,6 +44,39 @@ func (a *api) authorizedKeys(r *http.Request, _ []byte) (any, error) {
 		ID: k.ID, Title: k.Title, CreatedAt: stamp(k.CreatedAt), ExpiresAt: stampOrNull(k.ExpiresAt),
 		Key: withComment(k.Text, k.OwnerName+" ("+a.Site.External.Hostname()+")"), UsageType: string(k.UsageType),
 	}, nil
+}
+
+// authorizedCerts answers GET /internal/authorized_certs: whom a certificate lets in
+// that the authority of a group signed, and where (wire/internal-api.md §3.4). It
+// must be a member of that group, or the group could speak for anybody.
+func (a *api) authorizedCerts(r *http.Request, _ []byte) (any, error) {
+	ctx := r.Context()
+	ca, err := a.cas.ByFingerprint(ctx, strings.TrimRight(r.URL.Query().Get("key"), "="))
+	if errs.KindOf(err) == errs.NotFound {
+		return statusAnswer{http.StatusNotFound, fault{Message: "Certificate Not Found"}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	u, err := a.users.ByLogin(ctx, r.URL.Query().Get("user_identifier"))
+	if kind := errs.KindOf(err); kind == errs.NotFound || kind == errs.Invalid {
+		return statusAnswer{http.StatusNotFound, fault{Message: "User Not Found"}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	group, err := namespace.New(a.DB).ByID(ctx, ca.NamespaceID)
+	if err != nil {
+		return nil, err
+	}
+	level, err := a.Access.NamespaceLevel(ctx, u.ID, group)
+	if err != nil {
+		return nil, err
+	}
+	if level == member.NoAccess {
+		return statusAnswer{http.StatusForbidden, fault{Message: "Not an Enterprise User of the group"}}, nil
+	}
+	return wire.AuthorizedCert{Success: true, Namespace: group.FullPath, Username: u.Username}, nil
 }
 
 // withComment returns type and base64 of a public key with another comment.

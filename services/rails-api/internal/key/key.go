@@ -134,6 +134,11 @@ func (s *Store) ListByUser(ctx context.Context, userID int64, p postgres.Page) (
 	return l.Page(ctx, s.db, p, userID)
 }
 
+// MarkVerified notes that the owner of a key has just proven the second factor.
+func (s *Store) MarkVerified(ctx context.Context, id int64, now time.Time) error {
+	return postgres.Exec(ctx, s.db, what, "UPDATE ssh_keys SET otp_verified_at = $2 WHERE id = $1", id, now)
+}
+
 // Delete removes a key of a user.
 func (s *Store) Delete(ctx context.Context, userID, id int64) error {
 	return postgres.Exec(ctx, s.db, what, "DELETE FROM ssh_keys WHERE id = $1 AND user_id = $2 AND kind = 'user'", id, userID)

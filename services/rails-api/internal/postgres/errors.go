@@ -81,6 +81,7 @@ func constraintFault(name string) (fault, bool) {
 		"protected_branches_project_fkey":          {errs.NotFound, "project", "not found"},
 		"protected_branches_push_level_check":      {errs.Invalid, "push_access_level", "does not have a valid value"},
 		"protected_branches_merge_level_check":     {errs.Invalid, "merge_access_level", "does not have a valid value"},
+		"group_ssh_certificates_fingerprint_key":   {errs.Exists, "fingerprint", taken},
 		"deploy_keys_projects_pkey":                {errs.Exists, "deploy_key", taken},
 		"deploy_keys_projects_project_fkey":        {errs.NotFound, "project", "not found"},
 		"push_events_project_fkey":                 {errs.NotFound, "project", "not found"},

@@ -28,7 +28,9 @@ import (
 	"gitsplit/services/rails-api/internal/project"
 	"gitsplit/services/rails-api/internal/projectrepo"
 	"gitsplit/services/rails-api/internal/redistest"
+	"gitsplit/services/rails-api/internal/sealed"
 	"gitsplit/services/rails-api/internal/site"
+	"gitsplit/services/rails-api/internal/twofactor"
 	"gitsplit/services/rails-api/internal/user"
 	"gitsplit/services/rails-api/internal/visibility"
 	"gitsplit/services/rails-api/internal/worker"
@@ -44,6 +46,8 @@ type Bench struct {
 	Access       *access.Checker
 	Events       *event.Recorder
 	Repositories *projectrepo.Service
+	Box          *sealed.Box
+	TwoFactor    *twofactor.Service
 	Site         site.Site
 	Log          *slog.Logger
 	Logged       *Buffer
@@ -64,8 +68,16 @@ func New(tb testing.TB) *Bench {
 	b.Must(err)
 	b.Repositories = projectrepo.New(b.DB, b.Gitaly, jobs, b.Log, b.Now)
 	b.Events = event.New(b.DB, jobs, b.Now)
-	b.Access = access.New(access.Deps{DB: b.DB, Repositories: b.Gitaly, Creator: b.Repositories, Site: b.Site, Log: b.Log, Now: b.Now})
+	b.Box, err = sealed.New(make([]byte, sealed.MinKey))
+	b.Must(err)
+	b.TwoFactor = twofactor.New(b.DB, b.Box, "git.example.test", b.Now)
+	b.Access = access.New(b.Deps())
 	return b
+}
+
+// Deps returns what Access works with, for a Checker with other rules.
+func (b *Bench) Deps() access.Deps {
+	return access.Deps{DB: b.DB, Repositories: b.Gitaly, Creator: b.Repositories, Site: b.Site, Log: b.Log, Now: b.Now}
 }
 
 // Now is the clock of the installation.
@@ -100,7 +112,7 @@ func (b *Bench) Admin(name string) user.User {
 // Key makes an SSH key of a user and returns it with the base64 of its wire format.
 func (b *Bench) Key(u user.User, in key.NewKey) (k key.Key, blob string) {
 	b.TB.Helper()
-	blob = b.blob()
+	blob = b.Blob()
 	in.UserID, in.Title, in.Text = u.ID, "laptop", "ssh-ed25519 "+blob+" somebody@somewhere"
 	k, err := key.New(b.DB).Create(b.TB.Context(), in)
 	b.Must(err)
@@ -111,14 +123,15 @@ func (b *Bench) Key(u user.User, in key.NewKey) (k key.Key, blob string) {
 // the base64 of its wire format.
 func (b *Bench) DeployKey(by user.User, p project.Project, in key.NewKey, canPush bool) (k key.Attached, blob string) {
 	b.TB.Helper()
-	blob = b.blob()
+	blob = b.Blob()
 	in.UserID, in.Title, in.Text = by.ID, "robot", "ssh-ed25519 "+blob
 	k, err := key.New(b.DB).Add(b.TB.Context(), in, p.ID, canPush, func([]int64) (bool, error) { return false, nil })
 	b.Must(err)
 	return k, blob
 }
 
-func (b *Bench) blob() string {
+// Blob returns the base64 of a fresh public key in wire format.
+func (b *Bench) Blob() string {
 	b.TB.Helper()
 	pub, _, err := ed25519.GenerateKey(rand.Reader)
 	b.Must(err)

@@ -26,7 +26,9 @@ import (
 	"gitsplit/services/rails-api/internal/projectrepo"
 	"gitsplit/services/rails-api/internal/protection"
 	"gitsplit/services/rails-api/internal/site"
+	"gitsplit/services/rails-api/internal/sshca"
 	"gitsplit/services/rails-api/internal/token"
+	"gitsplit/services/rails-api/internal/twofactor"
 	"gitsplit/services/rails-api/internal/user"
 )
 
@@ -38,6 +40,7 @@ type Deps struct {
 	Redis        *redis.Client
 	Access       *access.Checker
 	Auth         *auth.Authenticator
+	TwoFactor    *twofactor.Service
 	Gitaly       *gitaly.Client
 	Repositories *projectrepo.Service
 	ExternalURL  *url.URL // the one public address; clone URLs and Link headers follow from it
@@ -56,6 +59,7 @@ type api struct {
 	site        site.Site
 	users       *user.Store
 	keys        *key.Store
+	cas         *sshca.Store
 	tokens      *token.Store
 	namespaces  *namespace.Store
 	projects    *project.Store
@@ -81,6 +85,7 @@ func Routes(r *mux.Router, d Deps) {
 		site:        site.Site{External: d.ExternalURL, SSHHost: d.SSHHost, SSHPort: d.SSHPort, SSHUser: d.SSHUser},
 		users:       user.New(d.DB),
 		keys:        key.New(d.DB),
+		cas:         sshca.New(d.DB),
 		tokens:      token.New(d.DB),
 		namespaces:  namespace.New(d.DB),
 		projects:    project.New(d.DB),
@@ -110,7 +115,7 @@ func (a *api) routes() []route {
 	var all []route
 	for _, part := range [][]route{
 		a.metaRoutes(), a.userRoutes(), a.keyRoutes(), a.tokenRoutes(), a.namespaceRoutes(), a.groupRoutes(), a.memberRoutes(),
-		a.projectRoutes(), a.protectedBranchRoutes(), a.deployKeyRoutes(), a.branchRoutes(), a.commitRoutes(), a.treeRoutes(), a.fileRoutes(),
+		a.projectRoutes(), a.protectedBranchRoutes(), a.deployKeyRoutes(), a.twoFactorRoutes(), a.sshCertificateRoutes(), a.branchRoutes(), a.commitRoutes(), a.treeRoutes(), a.fileRoutes(),
 	} {
 		all = append(all, part...)
 	}

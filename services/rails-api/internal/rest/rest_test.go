@@ -28,8 +28,10 @@ import (
 	"gitsplit/services/rails-api/internal/project"
 	"gitsplit/services/rails-api/internal/projectrepo"
 	"gitsplit/services/rails-api/internal/rest"
+	"gitsplit/services/rails-api/internal/sealed"
 	"gitsplit/services/rails-api/internal/site"
 	"gitsplit/services/rails-api/internal/token"
+	"gitsplit/services/rails-api/internal/twofactor"
 	"gitsplit/services/rails-api/internal/user"
 	"gitsplit/services/rails-api/internal/visibility"
 )
@@ -77,10 +79,13 @@ func setupOn(tb testing.TB, db *pgxpool.Pool) *bench {
 	repositories := projectrepo.New(b.db, git, noJobs{}, log, now)
 	place := site.Site{External: external, SSHHost: "git.example", SSHPort: 2222, SSHUser: "git"}
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
+	box, err := sealed.New(make([]byte, sealed.MinKey))
+	b.must(err)
 	rest.Routes(router, rest.Deps{
 		DB:           b.db,
 		Access:       access.New(access.Deps{DB: b.db, Repositories: git, Creator: repositories, Site: place, Log: log, Now: now}),
 		Auth:         auth.New(b.db, now),
+		TwoFactor:    twofactor.New(b.db, box, "git.example", now),
 		Gitaly:       git,
 		Repositories: repositories,
 		ExternalURL:  external,

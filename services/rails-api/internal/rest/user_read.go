@@ -90,6 +90,7 @@ func (a *api) userFull(u user.User, forAdmin bool) entity.User {
 		Identities:       []string{},
 		CanCreateGroup:   true,
 		CanCreateProject: true,
+		TwoFactorEnabled: u.TwoFactor,
 		CommitEmail:      u.Email,
 		NamespaceID:      u.NamespaceID,
 	}

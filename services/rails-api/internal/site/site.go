@@ -49,3 +49,11 @@ func (s Site) NewMergeRequest(fullPath, branch string) string {
 
 // Members returns the page that lists a project's members.
 func (s Site) Members(fullPath string) string { return s.URL(fullPath) + "/-/project_members" }
+
+// SSHCommand returns the command line that runs a verb of the SSH server.
+func (s Site) SSHCommand(verb string) string {
+	if s.SSHPort == defaultSSHPort || s.SSHPort == 0 {
+		return fmt.Sprintf("ssh %s@%s %s", s.SSHUser, s.SSHHost, verb)
+	}
+	return fmt.Sprintf("ssh %s@%s -p %d %s", s.SSHUser, s.SSHHost, s.SSHPort, verb)
+}

@@ -32,6 +32,7 @@ type User struct {
 	Admin          bool
 	State          State
 	PasswordDigest string // of package auth; "" admits no password
+	TwoFactor      bool   // a password alone is not enough (package twofactor)
 	NamespaceID    int64  // the personal namespace
 	LastActivityOn *time.Time
 	CreatedAt      time.Time
@@ -50,14 +51,14 @@ func New(db postgres.DBTX) *Store { return &Store{db: db} }
 const (
 	what = "user"
 	// Columns are what Scan reads; the table's name in the query is u.
-	Columns = `u.id, u.username, u.name, u.email, u.admin, u.state, u.password_digest,
+	Columns = `u.id, u.username, u.name, u.email, u.admin, u.state, u.password_digest, u.otp_enabled_at IS NOT NULL,
 		coalesce((SELECT id FROM namespaces WHERE owner_id = u.id AND kind = 'user'), 0), u.last_activity_on, u.created_at, u.updated_at`
 )
 
 // Fields returns where to put a row of Columns, for packages that join users.
 func (u *User) Fields() []any {
 	return []any{
-		&u.ID, &u.Username, &u.Name, &u.Email, &u.Admin, &u.State, &u.PasswordDigest,
+		&u.ID, &u.Username, &u.Name, &u.Email, &u.Admin, &u.State, &u.PasswordDigest, &u.TwoFactor,
 		&u.NamespaceID, &u.LastActivityOn, &u.CreatedAt, &u.UpdatedAt,
 	}
 }

@@ -77,6 +77,14 @@ type DeployKey struct {
 	CanPush           *bool  `json:"can_push,omitempty"`
 }
 
+// SSHCertificate is an authority whose SSH certificates a group accepts.
+type SSHCertificate struct {
+	ID        int64  `json:"id"`
+	Title     string `json:"title"`
+	Key       string `json:"key"`
+	CreatedAt Time   `json:"created_at"`
+}
+
 // Token is a personal access token. Token.Token is set only when it was just made.
 type Token struct {
 	ID          int64    `json:"id"`

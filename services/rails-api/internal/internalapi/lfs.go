@@ -1,0 +1,62 @@
+package internalapi
+
+import (
+	"net/http"
+	"strconv"
+
+	"gitsplit/kit/errs"
+	"gitsplit/services/rails-api/internal/access"
+	"gitsplit/services/rails-api/internal/lfstoken"
+)
+
+// lfsRequest asks for a credential for the LFS endpoints of a project.
+type lfsRequest struct {
+	allowedRequest
+	Operation string `json:"operation"` // download or upload
+}
+
+type lfsAnswer struct {
+	Username  string `json:"username"`
+	Token     string `json:"lfs_token"`
+	Path      string `json:"repository_http_path"`
+	ExpiresIn int64  `json:"expires_in"` // seconds
+}
+
+// lfsAuthenticate answers POST /internal/lfs_authenticate. The caller has been
+// allowed already; the rules are asked again, so that this answer stands alone.
+// Whoever gets none is told that there is nothing (wire/internal-api.md §3.8).
+func (a *api) lfsAuthenticate(r *http.Request, body []byte) (any, error) {
+	nothing := statusAnswer{http.StatusNotFound, fault{Message: "404 Not found"}}
+	req, err := decode[lfsRequest](body)
+	if err != nil {
+		return nil, err
+	}
+	action, ok := map[string]string{"download": access.UploadPack, "upload": access.ReceivePack}[req.Operation]
+	if !ok {
+		return nothing, nil
+	}
+	result, err := a.Access.Git(r.Context(), access.GitRequest{
+		Who: who(req.allowedRequest), Abilities: access.All(), Action: action, Path: projectPath(req.Project), Protocol: "ssh", Any: true,
+	})
+	logResult(r.Context(), result)
+	switch errs.KindOf(err) {
+	case errs.NotFound, errs.Denied, errs.Invalid:
+		return nothing, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	g := lfstoken.Grant{ProjectID: result.Project.ID, Upload: req.Operation == "upload"}
+	answer := lfsAnswer{Path: a.Site.Clone("http", result.Project.FullPath), ExpiresIn: int64(lfstoken.Lifetime.Seconds())}
+	switch {
+	case result.Deploy != nil:
+		g.Actor.DeployKeyID = result.Deploy.ID
+		answer.Username = "lfs+deploy-key-" + strconv.FormatInt(result.Deploy.ID, 10)
+	case result.User != nil:
+		g.Actor.UserID, answer.Username = result.User.ID, result.User.Username
+	default:
+		return nothing, nil
+	}
+	answer.Token, err = a.LFS.Sign(g, result.User)
+	return answer, err
+}
