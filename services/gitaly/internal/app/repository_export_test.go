@@ -75,6 +75,12 @@ func (x odd) feed(t *testing.T, stdin []byte, args ...string) string {
 	return runProgram(t, stdin, "git", append([]string{"--git-dir", x.dir}, args...)...)
 }
 
+// command is git in the repository, not started.
+func (x odd) command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	return exec.CommandContext(t.Context(), "git", append([]string{"--git-dir", x.dir}, args...)...)
+}
+
 // runProgram runs a program and returns what it printed.
 func runProgram(t *testing.T, stdin []byte, name string, args ...string) string {
 	t.Helper()

@@ -22,6 +22,7 @@ type Entry struct {
 const (
 	modeTree    = 0o040000
 	modeGitlink = 0o160000
+	modeRegular = 0o100000
 	modeMask    = 0o170000
 )
 
@@ -35,6 +36,9 @@ func (e Entry) Type() string {
 	}
 	return "blob"
 }
+
+// Regular reports whether the entry is a file, and no symbolic link.
+func (e Entry) Regular() bool { return e.Mode&modeMask == modeRegular }
 
 // maxDepth bounds how deep trees are followed (security-baseline.md §12).
 const maxDepth = 2048
