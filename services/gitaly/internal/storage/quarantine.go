@@ -11,7 +11,8 @@ import (
 
 // objectDir is what an object directory of a request may be: the repository's
 // own, or a quarantine that receive-pack made inside it. It is relative to the
-// repository, and so cannot belong to another one (security-baseline.md C3).
+// repository, and so cannot belong to another one (security-baseline.md C3). The
+// quarantine of an operation is elsewhere, and says in its name whose it is.
 var objectDir = regexp.MustCompile(`^objects(/tmp_objdir-incoming-[A-Za-z0-9]{1,32})?$`)
 
 // setQuarantine takes over the object directories of a request.
@@ -40,7 +41,7 @@ func (r *Repo) setQuarantine(msg *gitalypb.Repository) error {
 
 func (r *Repo) objectDirectory(rel string) (string, error) {
 	clean := filepath.Clean(rel)
-	if strings.ContainsRune(rel, 0) || !objectDir.MatchString(clean) {
+	if strings.ContainsRune(rel, 0) || !objectDir.MatchString(clean) && !r.isQuarantine(clean) {
 		return "", errs.Newf(errs.Invalid, "object directory %q does not belong to the repository", rel)
 	}
 	info, err := r.Storage.root.Lstat(filepath.Join(r.RelativePath, clean))
