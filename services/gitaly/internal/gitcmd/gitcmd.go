@@ -208,14 +208,13 @@ func (f *Factory) Run(ctx context.Context, repo *Repo, s Spec) error {
 	return p.Wait()
 }
 
-// Output runs git and returns its output, which must not exceed limit bytes.
+// Output runs git and returns its output, which must not exceed limit bytes. If git
+// fails, that is what it had printed.
 func (f *Factory) Output(ctx context.Context, repo *Repo, s Spec, limit int) ([]byte, error) {
 	buf := &bounded{limit: limit}
 	s.Stdout = buf
-	if err := f.Run(ctx, repo, s); err != nil {
-		return nil, err
-	}
-	return buf.data, nil
+	err := f.Run(ctx, repo, s)
+	return buf.data, err
 }
 
 // Error says how git failed.

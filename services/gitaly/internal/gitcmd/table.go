@@ -63,13 +63,18 @@ var subcommands = map[string]subcommand{
 	"worktree prune": {traces: PackTraces},
 	"update-index":   {flags: []string{"-z", "--index-info"}},
 	"log":            {endOfOptions: true, paths: true, flags: append([]string{"--format=", "--follow", "--shortstat", "-z"}, walkFlags()...)},
+	"merge-tree":     {flags: []string{"--write-tree", "-z", "--no-messages", "--name-only", "--allow-unrelated-histories"}},
+	"hash-object":    {flags: []string{"-tcommit", "-tblob", "-w", "--no-filters", "--stdin-paths"}},
+	"mktree":         {flags: []string{"-z", "--batch", "--missing"}},
+	"mktag":          {},
+	"pack-objects":   {flags: []string{"--quiet", "--revs", "--non-empty"}},
 }
 
 func walkFlags() []string {
 	return []string{
 		"--all", "--branches", "--tags", "--not", "--no-walk", "--max-count=", "--skip=", "--since=", "--until=",
 		"--author=", "--grep=", "--regexp-ignore-case", "--max-parents=", "--first-parent", "--no-merges",
-		"--reverse", "--topo-order", "--date-order",
+		"--reverse", "--topo-order", "--date-order", "--cherry-pick", "--right-only",
 	}
 }
 
