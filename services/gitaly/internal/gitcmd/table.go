@@ -53,7 +53,7 @@ var subcommands = map[string]subcommand{
 	"pack-objects": {endOfOptions: true, traces: PackTraces, flags: []string{
 		"--quiet", "--local", "--non-empty", "--all", "--reflog", "--indexed-objects", "--keep-true-parents", "--keep-unreachable",
 		"--delta-base-offset", "--delta-islands", "--cruft", "--cruft-expiration=", "--stdin-packs", "--unpacked", "--incremental",
-		"--pack-loose-unreachable"}},
+		"--pack-loose-unreachable", "--revs"}},
 	"multi-pack-index write": {traces: PackTraces, flags: []string{"--bitmap", "--stdin-packs", "--preferred-pack=", "--no-progress"}},
 	"commit-graph write": {traces: PackTraces, flags: []string{
 		"--reachable", "--changed-paths", "--split", "--split=replace", "--size-multiple=", "--no-progress"}},
@@ -67,7 +67,6 @@ var subcommands = map[string]subcommand{
 	"hash-object":    {flags: []string{"-tcommit", "-tblob", "-w", "--no-filters", "--stdin-paths"}},
 	"mktree":         {flags: []string{"-z", "--batch", "--missing"}},
 	"mktag":          {},
-	"pack-objects":   {flags: []string{"--quiet", "--revs", "--non-empty"}},
 }
 
 func walkFlags() []string {

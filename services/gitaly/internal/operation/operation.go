@@ -1,7 +1,9 @@
-// Package operation changes a repository for a user who is not at a terminal: the
-// same hooks as in a push, in the same order, without git in between
-// (wire/gitaly.md §13). It moves references to objects that are there already, so
-// there is no quarantine.
+// Package operation changes a repository for a user who is not at a terminal: merges,
+// rebases, commits of single files, tags. The hooks of a push run in the same order,
+// without git's receive-pack (wire/gitaly.md §13).
+//
+// The one idea: nothing is checked out. git merges trees, trees are edited as trees,
+// and what is new waits in a quarantine of its own until the hooks have said yes.
 package operation
 
 import (
@@ -9,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -16,6 +19,7 @@ import (
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/hook"
+	"gitsplit/services/gitaly/internal/object"
 	"gitsplit/services/gitaly/internal/pack"
 	"gitsplit/services/gitaly/internal/ref"
 	"gitsplit/services/gitaly/internal/storage"
@@ -27,15 +31,23 @@ const finishTimeout = 30 * time.Second
 
 // Service carries operations out. It is safe for concurrent use.
 type Service struct {
-	git   ref.Git
+	git   Git
 	hooks *hook.Manager
 	setup pack.HookSetup
 	log   *slog.Logger
+	now   func() time.Time
 }
 
-// New returns a service.
-func New(git ref.Git, hooks *hook.Manager, setup pack.HookSetup, log *slog.Logger) *Service {
-	return &Service{git: git, hooks: hooks, setup: setup, log: log}
+// Git is the part of gitcmd.Factory that this package needs.
+type Git interface {
+	ref.Git
+	object.Git
+	object.Starter
+}
+
+// New returns a service; now is the time of requests that name none.
+func New(git Git, hooks *hook.Manager, setup pack.HookSetup, log *slog.Logger, now func() time.Time) *Service {
+	return &Service{git: git, hooks: hooks, setup: setup, log: log, now: now}
 }
 
 // Refused is a change that a hook did not permit.
@@ -53,22 +65,54 @@ func (r *Refused) Error() string {
 	return string(r.Stdout)
 }
 
-// Move asks the hooks and moves the reference. A no of theirs is a *Refused; a
+// Push is a change of one reference for a user.
+type Push struct {
+	Message *gitalypb.Repository // the repository as it came
+	Repo    *storage.Repo
+	User    *gitalypb.User
+	Change  ref.Change
+	Options []string // push options, for the hooks
+	// Quarantine holds the objects that the reference needs; nil if there are no new ones.
+	Quarantine *storage.Quarantine
+}
+
+// lines is the change as hooks and the internal API read it.
+func (p Push) lines() []byte {
+	return fmt.Appendf(nil, "%s %s %s\n", p.Change.Old, p.Change.New, p.Change.Name)
+}
+
+// Move asks the hooks, makes the objects part of the repository and moves the
+// reference, in the order of wire/gitaly.md §13. A no of the hooks is a *Refused; a
 // reference that is not what it must be is errs.Conflict.
-func (s *Service) Move(ctx context.Context, msg *gitalypb.Repository, repo *storage.Repo, user *gitalypb.User, change ref.Change) error {
-	call, err := s.call(msg, repo, user, change)
+func (s *Service) Move(ctx context.Context, p Push) error {
+	call, err := s.call(p)
 	if err != nil {
 		return err
 	}
-	if err := s.ask(ctx, call, change); err != nil {
+	inside := call
+	if p.Quarantine != nil {
+		inside.Env = p.Quarantine.Env()
+	}
+	if err := asked("pre-receive", func(stdout, stderr io.Writer) error {
+		return s.hooks.PreReceive(ctx, inside, stdout, stderr)
+	}); err != nil {
 		return err
 	}
 	// Permission counted a push in flight: from here on it is finished.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
-	moved := s.update(ctx, repo, change)
-	if moved != nil {
-		return moved
+	if p.Quarantine != nil {
+		if err := p.Quarantine.Migrate(); err != nil {
+			return err
+		}
+	}
+	if err := asked("update", func(stdout, stderr io.Writer) error {
+		return s.hooks.Update(ctx, call, p.Change.Name, p.Change.Old, p.Change.New, stdout, stderr)
+	}); err != nil {
+		return err
+	}
+	if err := s.update(ctx, p.Repo, p.Change); err != nil {
+		return err
 	}
 	var stdout, stderr bytes.Buffer
 	if err := s.hooks.PostReceive(ctx, call, &stdout, &stderr); err != nil {
@@ -77,39 +121,31 @@ func (s *Service) Move(ctx context.Context, msg *gitalypb.Repository, repo *stor
 	return nil
 }
 
-func (s *Service) call(msg *gitalypb.Repository, repo *storage.Repo, user *gitalypb.User, change ref.Change) (hook.Call, error) {
-	format, err := repo.ObjectFormat()
+func (s *Service) call(p Push) (hook.Call, error) {
+	format, err := p.Repo.ObjectFormat()
 	if err != nil {
 		return hook.Call{}, err
 	}
 	return hook.Call{
 		Payload: hookpayload.Payload{
-			Repository: msg, ObjectFormat: format,
+			Repository: p.Message, ObjectFormat: format,
 			RuntimeDir: s.setup.RuntimeDir, InternalSocket: s.setup.Socket, InternalSocketToken: s.setup.Token,
-			UserDetails: &hookpayload.UserDetails{Username: user.GetGlUsername(), UserID: user.GetGlId(), Protocol: "web"},
+			UserDetails: &hookpayload.UserDetails{Username: p.User.GetGlUsername(), UserID: p.User.GetGlId(), Protocol: "web"},
 		},
-		Repo: repo, Changes: fmt.Appendf(nil, "%s %s %s\n", change.Old, change.New, change.Name),
+		Repo: p.Repo, Changes: p.lines(), Options: p.Options,
 	}, nil
 }
 
-// ask runs pre-receive and update.
-func (s *Service) ask(ctx context.Context, call hook.Call, change ref.Change) error {
+// asked runs a hook and turns its no into a *Refused.
+func asked(name string, run func(stdout, stderr io.Writer) error) error {
 	var stdout, stderr bytes.Buffer
-	refused := func(name string, err error) error {
-		var exit *hook.Exit
-		if !errors.As(err, &exit) {
-			return err
-		}
-		stderr.WriteString(exit.Stderr)
-		return &Refused{Hook: name, Custom: exit.Custom, Stdout: stdout.Bytes(), Stderr: stderr.Bytes()}
+	err := run(&stdout, &stderr)
+	var exit *hook.Exit
+	if !errors.As(err, &exit) {
+		return err
 	}
-	if err := s.hooks.PreReceive(ctx, call, &stdout, &stderr); err != nil {
-		return refused("pre-receive", err)
-	}
-	if err := s.hooks.Update(ctx, call, change.Name, change.Old, change.New, &stdout, &stderr); err != nil {
-		return refused("update", err)
-	}
-	return nil
+	stderr.WriteString(exit.Stderr)
+	return &Refused{Hook: name, Custom: exit.Custom, Stdout: stdout.Bytes(), Stderr: stderr.Bytes()}
 }
 
 // update moves the reference. The hooks of a push are run by us, around it; git has

@@ -3,8 +3,8 @@ package rpc
 import (
 	"context"
 	"errors"
-
-	"google.golang.org/grpc/codes"
+	"log/slog"
+	"strings"
 
 	"gitsplit/kit/errs"
 	"gitsplit/proto/go/gitalypb"
@@ -13,6 +13,7 @@ import (
 	"gitsplit/services/gitaly/internal/object"
 	"gitsplit/services/gitaly/internal/operation"
 	"gitsplit/services/gitaly/internal/ref"
+	"gitsplit/services/gitaly/internal/storage"
 )
 
 // Operation is OperationService: changes for a user, with the hooks of a push.
@@ -39,8 +40,8 @@ func (d *Deps) refHash(ctx context.Context, repo *gitcmd.Repo, revision string) 
 	return c, err
 }
 
-// branchOID returns the id a branch points at, "" if there is no such branch.
-func (d *Deps) branchOID(ctx context.Context, repo *gitcmd.Repo, full string) (string, error) {
+// refOID returns the id a reference points at, "" if there is none.
+func (d *Deps) refOID(ctx context.Context, repo *gitcmd.Repo, full string) (string, error) {
 	objects, err := object.Open(ctx, d.Git, repo)
 	if err != nil {
 		return "", err
@@ -53,15 +54,6 @@ func (d *Deps) branchOID(ctx context.Context, repo *gitcmd.Repo, full string) (s
 	return info.OID, err
 }
 
-// customHook is the detail about a custom hook's refusal.
-func customHook(r *operation.Refused) *gitalypb.CustomHookError {
-	kind := gitalypb.CustomHookError_HOOK_TYPE_PRERECEIVE
-	if r.Hook == "update" {
-		kind = gitalypb.CustomHookError_HOOK_TYPE_UPDATE
-	}
-	return &gitalypb.CustomHookError{Stdout: r.Stdout, Stderr: r.Stderr, HookType: kind}
-}
-
 // asRefused finds a hook's refusal.
 func asRefused(err error) (*operation.Refused, bool) {
 	var r *operation.Refused
@@ -72,23 +64,131 @@ func asRefused(err error) (*operation.Refused, bool) {
 // conflict has the words for a reference that changed meanwhile.
 func conflict(err error, full string) error {
 	if errs.KindOf(err) == errs.Conflict {
-		return errs.Wrap(errs.FailedPrecondition, "Could not update "+full+". Please refresh and try again.", err)
+		return errs.Wrap(errs.FailedPrecondition, changedText(full), err)
 	}
 	return err
 }
 
-// shortBranch checks the name of a branch that shall be made.
+// changedText is what people are told about a reference that changed meanwhile.
+func changedText(full string) string {
+	return "Could not update " + full + ". Please refresh and try again."
+}
+
+// shortBranch checks the name of a branch that shall be written.
 func shortBranch(name []byte) (full string, err error) {
-	if len(name) == 0 {
-		return "", invalid("empty branch name")
-	}
 	if !ref.ValidShort(string(name)) {
 		return "", invalid("invalid branch name")
 	}
 	return ref.Branches + string(name), nil
 }
 
-// permissionDenied is a refusal with its detail.
-func permissionDenied(text string, detail *gitalypb.UserDeleteBranchError) error {
-	return detailed(codes.PermissionDenied, text, detail)
+// branchRevision is the reference that a request means by a branch: most give a short
+// name, some a full one or an id.
+func branchRevision(name []byte) string {
+	if strings.HasPrefix(string(name), "refs/") || ref.ValidOID(string(name)) {
+		return string(name)
+	}
+	return ref.Branches + string(name)
+}
+
+// begin starts an operation; done must be called.
+func (d *Deps) begin(ctx context.Context, msg *gitalypb.Repository, repo *storage.Repo, user *gitalypb.User) (_ *operation.Work, done func(), err error) {
+	w, err := d.Operations.Begin(ctx, msg, repo, user)
+	if err != nil {
+		return nil, nil, err
+	}
+	return w, func() {
+		if err := w.Close(); err != nil {
+			d.Log.ErrorContext(ctx, "operation could not be cleaned up", slog.Any("error", err))
+		}
+	}, nil
+}
+
+// other finds a second repository of a request: nil if it names none. One on another
+// server is not supported.
+func (d *Deps) other(msg *gitalypb.Repository) (*storage.Repo, error) {
+	if msg == nil {
+		return nil, nil
+	}
+	if _, err := d.Locator.Storage(msg.GetStorageName()); err != nil && msg.GetStorageName() != "" {
+		return nil, errs.New(errs.Unimplemented, "repositories on other servers are not supported")
+	}
+	return d.Locator.Find(msg)
+}
+
+// expected checks an id that a reference must have; zero is one that must not exist.
+func expected(w *operation.Work, oid string, zero bool) (string, error) {
+	if !ref.ValidOID(oid) {
+		return "", errs.Newf(errs.Invalid, "invalid expected old object ID: %q", oid)
+	}
+	if zero && oid == ref.ZeroOID(oid) {
+		return oid, nil
+	}
+	_, err := w.Objects.Info(oid)
+	if errs.KindOf(err) == errs.NotFound {
+		return "", invalid("cannot resolve expected old object ID: reference not found")
+	}
+	return oid, err
+}
+
+// tip returns the id that a branch must have: the one that the request expects, else
+// the one it has. No such branch is errs.NotFound.
+func tip(w *operation.Work, full, wanted string) (string, error) {
+	if wanted != "" {
+		return expected(w, wanted, false)
+	}
+	oid, err := w.Resolve(full)
+	if errs.KindOf(err) == errs.NotFound {
+		return "", errs.New(errs.NotFound, "reference not found")
+	}
+	return oid, err
+}
+
+// target is tip for a reference that need not exist: the id is all zero then.
+func target(w *operation.Work, full, wanted, like string) (oid string, err error) {
+	if wanted != "" {
+		return expected(w, wanted, true)
+	}
+	info, err := w.Objects.Info(full)
+	if errs.KindOf(err) == errs.NotFound {
+		return ref.ZeroOID(like), nil
+	}
+	return info.OID, err
+}
+
+// updated says that a branch moved that was there.
+func updated(oid string) *gitalypb.OperationBranchUpdate {
+	return &gitalypb.OperationBranchUpdate{CommitId: oid}
+}
+
+// The details that several RPCs have.
+
+func customHook(r *operation.Refused) *gitalypb.CustomHookError {
+	kind := gitalypb.CustomHookError_HOOK_TYPE_PRERECEIVE
+	if r.Hook == "update" {
+		kind = gitalypb.CustomHookError_HOOK_TYPE_UPDATE
+	}
+	return &gitalypb.CustomHookError{Stdout: r.Stdout, Stderr: r.Stderr, HookType: kind}
+}
+
+func accessCheck(r *operation.Refused, user *gitalypb.User, c ref.Change) *gitalypb.AccessCheckError {
+	return &gitalypb.AccessCheckError{
+		ErrorMessage: strings.TrimPrefix(r.Error(), "GitLab: "), Protocol: "web", UserId: user.GetGlId(),
+		Changes: []byte(c.Old + " " + c.New + " " + c.Name + "\n"),
+	}
+}
+
+func referenceUpdate(c ref.Change) *gitalypb.ReferenceUpdateError {
+	return &gitalypb.ReferenceUpdateError{ReferenceName: []byte(c.Name), OldOid: c.Old, NewOid: c.New}
+}
+
+func mergeConflict(c *operation.Conflict, sides ...string) *gitalypb.MergeConflictError {
+	return &gitalypb.MergeConflictError{ConflictingFiles: c.Files(), ConflictingCommitIds: sides}
+}
+
+// asConflict finds sides that do not fit together.
+func asConflict(err error) (*operation.Conflict, bool) {
+	var c *operation.Conflict
+	ok := errors.As(err, &c)
+	return c, ok
 }

@@ -17,6 +17,9 @@ func (s Operation) UserCreateBranch(ctx context.Context, req *gitalypb.UserCreat
 	if err != nil {
 		return nil, err
 	}
+	if len(req.GetBranchName()) == 0 {
+		return nil, invalid("empty branch name")
+	}
 	full, err := shortBranch(req.GetBranchName())
 	if err != nil {
 		return nil, err
@@ -34,13 +37,13 @@ func (s Operation) UserCreateBranch(ctx context.Context, req *gitalypb.UserCreat
 	if start == nil {
 		return nil, errs.Newf(errs.FailedPrecondition, "revspec '%s' not found", req.GetStartPoint())
 	}
-	if old, err := s.branchOID(ctx, &repo.Repo, full); err != nil {
+	if old, err := s.refOID(ctx, &repo.Repo, full); err != nil {
 		return nil, err
 	} else if old != "" {
-		return nil, errs.New(errs.FailedPrecondition, "Could not update "+full+". Please refresh and try again.")
+		return nil, errs.New(errs.FailedPrecondition, changedText(full))
 	}
 	change := ref.Change{Name: full, New: start.GetId(), Old: ref.ZeroOID(start.GetId())}
-	err = s.Operations.Move(ctx, req.GetRepository(), repo, req.GetUser(), change)
+	err = s.Operations.Move(ctx, operation.Push{Message: req.GetRepository(), Repo: repo, User: req.GetUser(), Change: change})
 	if r, ok := asRefused(err); ok {
 		return nil, createRefused(r)
 	}

@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"strings"
 
 	"google.golang.org/grpc/codes"
 
@@ -31,7 +30,7 @@ func (s Operation) UserDeleteBranch(ctx context.Context, req *gitalypb.UserDelet
 	if err := checkUser(req.GetUser()); err != nil {
 		return nil, err
 	}
-	old, err := s.branchOID(ctx, &repo.Repo, full)
+	old, err := s.refOID(ctx, &repo.Repo, full)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +41,7 @@ func (s Operation) UserDeleteBranch(ctx context.Context, req *gitalypb.UserDelet
 	if expected := req.GetExpectedOldOid(); expected != "" && expected != old {
 		return nil, deleteConflict(change)
 	}
-	err = s.Operations.Move(ctx, req.GetRepository(), repo, req.GetUser(), change)
+	err = s.Operations.Move(ctx, operation.Push{Message: req.GetRepository(), Repo: repo, User: req.GetUser(), Change: change})
 	if r, ok := asRefused(err); ok {
 		return nil, deleteRefused(r, req.GetUser(), change)
 	}
@@ -56,22 +55,18 @@ func (s Operation) UserDeleteBranch(ctx context.Context, req *gitalypb.UserDelet
 }
 
 func deleteConflict(c ref.Change) error {
-	return detailed(codes.FailedPrecondition, "reference update failed: Could not update "+c.Name+". Please refresh and try again.",
-		&gitalypb.UserDeleteBranchError{Error: &gitalypb.UserDeleteBranchError_ReferenceUpdate{
-			ReferenceUpdate: &gitalypb.ReferenceUpdateError{ReferenceName: []byte(c.Name), OldOid: c.Old, NewOid: c.New},
-		}})
+	return detailed(codes.FailedPrecondition, "reference update failed: "+changedText(c.Name), &gitalypb.UserDeleteBranchError{
+		Error: &gitalypb.UserDeleteBranchError_ReferenceUpdate{ReferenceUpdate: referenceUpdate(c)},
+	})
 }
 
 func deleteRefused(r *operation.Refused, user *gitalypb.User, c ref.Change) error {
 	if r.Custom {
-		return permissionDenied("deletion denied by custom hooks: "+r.Error(), &gitalypb.UserDeleteBranchError{
+		return detailed(codes.PermissionDenied, "deletion denied by custom hooks: "+r.Error(), &gitalypb.UserDeleteBranchError{
 			Error: &gitalypb.UserDeleteBranchError_CustomHook{CustomHook: customHook(r)},
 		})
 	}
-	return permissionDenied("deletion denied by access checks: "+r.Error(), &gitalypb.UserDeleteBranchError{
-		Error: &gitalypb.UserDeleteBranchError_AccessCheck{AccessCheck: &gitalypb.AccessCheckError{
-			ErrorMessage: strings.TrimPrefix(r.Error(), "GitLab: "), Protocol: "web", UserId: user.GetGlId(),
-			Changes: []byte(c.Old + " " + c.New + " " + c.Name + "\n"),
-		}},
+	return detailed(codes.PermissionDenied, "deletion denied by access checks: "+r.Error(), &gitalypb.UserDeleteBranchError{
+		Error: &gitalypb.UserDeleteBranchError_AccessCheck{AccessCheck: accessCheck(r, user, c)},
 	})
 }
