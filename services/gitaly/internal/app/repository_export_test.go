@@ -345,6 +345,10 @@ func TestRepositoryService_cancelled(t *testing.T) {
 			s, err := x.repos.GetArchive(ctx, &gitalypb.GetArchiveRequest{Repository: x.repo, CommitId: "large", Format: gitalypb.GetArchiveRequest_TAR_BZ2})
 			return func() error { return ignored(s.Recv()) }, err
 		},
+		"GetSnapshot": func(ctx context.Context) (recv, error) {
+			s, err := x.repos.GetSnapshot(ctx, &gitalypb.GetSnapshotRequest{Repository: x.repo})
+			return func() error { return ignored(s.Recv()) }, err
+		},
 		"FastExport": func(ctx context.Context) (recv, error) {
 			s, err := x.repos.FastExport(ctx, &gitalypb.FastExportRequest{Repository: x.repo})
 			return func() error { return ignored(s.Recv()) }, err

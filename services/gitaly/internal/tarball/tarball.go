@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 )
 
 // Writer packs files.
@@ -75,8 +76,8 @@ func (w *Writer) regular(root *os.Root, name, as string) error {
 	return nil
 }
 
-// Tree packs dir and what is below it, in the order of names. Files go in if wanted
-// says so of their path below dir; nil wants all.
+// Tree packs dir and what is below it, in the order of names, if wanted says so of the
+// path below dir, which ends in a slash for directories; nil wants all.
 func (w *Writer) Tree(ctx context.Context, root *os.Root, dir, as string, wanted func(rel string) bool) error {
 	if _, err := root.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -88,12 +89,16 @@ func (w *Writer) Tree(ctx context.Context, root *os.Root, dir, as string, wanted
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // vanished
 		}
-		rel := "."
-		if name != dir {
-			rel = name[len(dir)+1:]
-		}
-		if err != nil || !d.IsDir() && wanted != nil && !wanted(rel) {
+		if err != nil {
 			return err
+		}
+		rel := below(dir, name)
+		switch {
+		case rel == "" || wanted == nil:
+		case d.IsDir() && !wanted(rel+"/"):
+			return fs.SkipDir
+		case !d.IsDir() && !wanted(rel):
+			return nil
 		}
 		return w.File(root, name, path.Join(as, rel))
 	})
@@ -101,4 +106,12 @@ func (w *Writer) Tree(ctx context.Context, root *os.Root, dir, as string, wanted
 		return fmt.Errorf("pack %q: %w", dir, err)
 	}
 	return nil
+}
+
+// below is the path of name from dir on; "" for dir itself.
+func below(dir, name string) string {
+	if name == dir {
+		return ""
+	}
+	return strings.TrimPrefix(name, dir+"/")
 }
