@@ -56,8 +56,8 @@ type CommitServiceClient interface {
 	// Walks the history from some revisions and sends the commits met. Revisions may exclude (^main)
 	// and stand for sets (--branches, --all).
 	ListCommits(ctx context.Context, in *ListCommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListCommitsResponse], error)
-	// Sends every commit in the object store, reachable or not. With a quarantine in the repository
-	// message these are the commits of the quarantine.
+	// Sends every commit in the object store, reachable or not. A repository message with a quarantine
+	// and no alternates gives those of the quarantine alone.
 	ListAllCommits(ctx context.Context, in *ListAllCommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListAllCommitsResponse], error)
 	// Tells whether one commit lies in the history of another. Ids that name nothing are a good
 	// answer: false.
@@ -490,8 +490,8 @@ type CommitServiceServer interface {
 	// Walks the history from some revisions and sends the commits met. Revisions may exclude (^main)
 	// and stand for sets (--branches, --all).
 	ListCommits(*ListCommitsRequest, grpc.ServerStreamingServer[ListCommitsResponse]) error
-	// Sends every commit in the object store, reachable or not. With a quarantine in the repository
-	// message these are the commits of the quarantine.
+	// Sends every commit in the object store, reachable or not. A repository message with a quarantine
+	// and no alternates gives those of the quarantine alone.
 	ListAllCommits(*ListAllCommitsRequest, grpc.ServerStreamingServer[ListAllCommitsResponse]) error
 	// Tells whether one commit lies in the history of another. Ids that name nothing are a good
 	// answer: false.

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -249,13 +250,17 @@ func TestCommitService_FindCommits(t *testing.T) {
 		req  *gitalypb.FindCommitsRequest
 		want []string
 	}{
-		{"default branch", &gitalypb.FindCommitsRequest{}, []string{x.second, x.first}},
-		{"paths", &gitalypb.FindCommitsRequest{Revision: []byte("main"), Paths: [][]byte{[]byte("README")}}, []string{x.first}},
-		{"follow", &gitalypb.FindCommitsRequest{Revision: []byte("main"), Paths: [][]byte{[]byte("README")}, Follow: true}, []string{x.first}},
+		{"default branch", &gitalypb.FindCommitsRequest{Limit: -1}, []string{x.second, x.first}},
+		{"paths", &gitalypb.FindCommitsRequest{Revision: []byte("main"), Paths: [][]byte{[]byte("README")}, Limit: 5}, []string{x.first}},
+		{"follow", &gitalypb.FindCommitsRequest{Revision: []byte("main"), Paths: [][]byte{[]byte("README")}, Follow: true, Limit: 5}, []string{x.first}},
 		{"page", &gitalypb.FindCommitsRequest{All: true, Limit: 1, Offset: 1}, []string{x.first}},
 		{"shortstat", &gitalypb.FindCommitsRequest{IncludeShortstat: true, Limit: 1}, []string{x.second}},
-		{"author", &gitalypb.FindCommitsRequest{Author: []byte("nobody")}, nil},
-		{"literal path", &gitalypb.FindCommitsRequest{Revision: []byte("main"), Paths: [][]byte{[]byte("*")}}, nil},
+		{"author", &gitalypb.FindCommitsRequest{Author: []byte("nobody"), Limit: 5}, nil},
+		{"no limit", &gitalypb.FindCommitsRequest{Revision: []byte("main")}, nil},
+		{"follow and skip", &gitalypb.FindCommitsRequest{Revision: []byte("main"), Paths: [][]byte{[]byte("README")}, Follow: true, Limit: 5, Offset: 1}, nil},
+		{"message", &gitalypb.FindCommitsRequest{Revision: []byte("main"), MessageRegex: "^add R.*E$", Limit: 5}, []string{x.first}},
+		{"all, oldest first", &gitalypb.FindCommitsRequest{All: true, Limit: 5}, []string{x.first, x.second}},
+		{"literal path", &gitalypb.FindCommitsRequest{Revision: []byte("main"), Paths: [][]byte{[]byte("*")}, Limit: 5}, nil},
 	} {
 		tc.req.Repository = x.repo
 		var got []string
@@ -271,12 +276,31 @@ func TestCommitService_FindCommits(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
 		}
 	}
-	stream, err := commits.FindCommits(ctx, &gitalypb.FindCommitsRequest{Repository: x.repo, Revision: []byte("none")})
-	if err != nil {
-		t.Fatal(err)
+	for revision, want := range map[string]string{"none": "ambiguous_ref", "none..main": "ambiguous_ref", strings.Repeat("1", 40): "bad_object",
+		strings.Repeat("1", 40) + ".." + x.first: "invalid_range"} {
+		_, err := drain(ignore(commits.FindCommits(ctx, &gitalypb.FindCommitsRequest{Repository: x.repo, Revision: []byte(revision), Limit: 1})))
+		details := status.Convert(err).Details()
+		if status.Code(err) != codes.NotFound || status.Convert(err).Message() != "commits not found" || len(details) != 1 || !strings.Contains(fmt.Sprint(details[0]), want) {
+			t.Errorf("FindCommits(%s): %v with %v, want %s", revision, err, details, want)
+		}
 	}
-	if _, err := drain(stream); status.Code(err) != codes.NotFound || len(status.Convert(err).Details()) != 1 {
-		t.Errorf("FindCommits(none): %v", err)
+	for _, bad := range []*gitalypb.FindCommitsRequest{
+		{Offset: -1}, {Paths: [][]byte{{}}}, {Revision: []byte("--output=x")}, {MessageRegex: "\x00"}, {IncludeReferencedBy: [][]byte{[]byte("\x00")}}, {Author: []byte("a\x00")},
+	} {
+		bad.Repository, bad.Limit = x.repo, 1
+		if _, err := drain(ignore(commits.FindCommits(ctx, bad))); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("FindCommits(%v): %v", bad, err)
+		}
+	}
+	var named []string
+	for _, m := range all(t, ignore(commits.FindCommits(ctx, &gitalypb.FindCommitsRequest{Repository: x.repo, Revision: []byte("main"), Limit: 5,
+		IncludeReferencedBy: [][]byte{[]byte("refs/heads/"), []byte("refs/tags/heavy")}, IncludeShortstat: true, Trailers: true})), nil) {
+		for _, c := range m.GetCommits() {
+			named = append(named, fmt.Sprintf("%s %q %d %d", c.GetId(), c.GetReferencedBy(), len(c.GetTrailers()), c.GetShortStats().GetChangedFiles()))
+		}
+	}
+	if diff := cmp.Diff([]string{x.second + ` ["refs/heads/main"] 2 1`, x.first + ` ["refs/tags/heavy" "refs/heads/old"] 0 1`}, named); diff != "" {
+		t.Errorf("references of commits (-want +got):\n%s", diff)
 	}
 }
 

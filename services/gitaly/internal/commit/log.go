@@ -12,17 +12,24 @@ import (
 	"gitsplit/services/gitaly/internal/object"
 )
 
-// Log is List through git log, which alone follows a file through renames and counts
-// changed lines.
+// Log is List through git log, which alone follows a file through renames, counts
+// changed lines and names references.
 func Log(ctx context.Context, git Git, repo *gitcmd.Repo, w Walk, follow, stat bool, each func(*gitalypb.GitCommit) error) error {
 	if follow && len(w.Paths) != 1 {
 		return errs.New(errs.Invalid, "can only follow a single path")
 	}
-	s, err := w.spec("--format=commit %H")
+	format := "--format=commit %H"
+	if len(w.ReferencedBy) > 0 {
+		format += " %D"
+	}
+	s, err := w.spec(format)
 	if err != nil {
 		return err
 	}
 	s.Name = "log"
+	for _, pattern := range w.ReferencedBy {
+		s.Flags = append(s.Flags, "--decorate=full", "--decorate-refs="+pattern)
+	}
 	if follow {
 		s.Flags = append(s.Flags, "--follow")
 	}
@@ -42,7 +49,7 @@ func Log(ctx context.Context, git Git, repo *gitcmd.Repo, w Walk, follow, stat b
 		return each(last)
 	}
 	err = git.Lines(ctx, repo, s, func(line []byte) error {
-		oid, found := bytes.CutPrefix(line, []byte("commit "))
+		head, found := bytes.CutPrefix(line, []byte("commit "))
 		if !found {
 			if last != nil {
 				shortStat(last, string(line))
@@ -52,16 +59,32 @@ func Log(ctx context.Context, git Git, repo *gitcmd.Repo, w Walk, follow, stat b
 		if err := flush(); err != nil {
 			return err
 		}
-		last, err = Read(objects, string(oid))
-		if err == nil && stat {
+		oid, names, _ := strings.Cut(string(head), " ")
+		if last, err = w.read(objects, oid); err != nil {
+			return err
+		}
+		last.ReferencedBy = references(names)
+		if stat {
 			last.ShortStats = &gitalypb.CommitStatInfo{}
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return unknownRevision(err)
 	}
 	return flush()
+}
+
+// references reads "HEAD -> refs/heads/main, tag: refs/tags/v1".
+func references(decoration string) (names [][]byte) {
+	for part := range strings.SplitSeq(decoration, ", ") {
+		for name := range strings.SplitSeq(strings.TrimPrefix(part, "tag: "), " -> ") {
+			if name != "" {
+				names = append(names, []byte(name))
+			}
+		}
+	}
+	return names
 }
 
 // shortStat reads " 2 files changed, 3 insertions(+), 1 deletion(-)".

@@ -13,15 +13,22 @@ import (
 	"gitsplit/proto/go/gitalypb"
 )
 
-// maxBody is how much of a message is sent; body_size tells the whole length.
-const maxBody = 10 << 20
+// maxBody is how much of a message is sent with a commit or tag, as in GitLab's own
+// server; body_size tells the whole length, and CopyMessage has the rest.
+const maxBody = 10 << 10
 
 // errMalformed is an object that git would not call a commit.
 var errMalformed = errors.New("malformed object")
 
 // Parse reads a raw commit object.
 func Parse(oid string, raw []byte) (*gitalypb.GitCommit, error) {
-	c := &gitalypb.GitCommit{Id: oid}
+	c, _, err := parse(oid, raw)
+	return c, err
+}
+
+// parse also returns the whole message.
+func parse(oid string, raw []byte) (c *gitalypb.GitCommit, message []byte, err error) {
+	c = &gitalypb.GitCommit{Id: oid}
 	body, err := headers(raw, func(key, value string) {
 		switch key {
 		case "tree":
@@ -34,17 +41,18 @@ func Parse(oid string, raw []byte) (*gitalypb.GitCommit, error) {
 			c.Committer = ParseAuthor(value)
 		case "encoding":
 			c.Encoding = value
-		case "gpgsig", "gpgsig-sha256":
+		}
+		if isSignature(key) && (c.GetSignatureType() == gitalypb.SignatureType_NONE || key == signatureHeader(oid)) {
 			c.SignatureType = SignatureType(value)
 		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	subject, _, _ := bytes.Cut(body, []byte("\n"))
 	c.Subject, c.BodySize = subject, int64(len(body))
-	c.Body = body[:min(len(body), maxBody)]
-	return c, nil
+	c.Body = bytes.Clone(body[:min(len(body), maxBody)]) // not to hold all of it
+	return c, body, nil
 }
 
 // headers calls each for the lines before the empty one, continuation lines
@@ -104,19 +112,6 @@ func ParseAuthor(line string) *gitalypb.CommitAuthor {
 // maxSeconds is the end of the year 9999, where Timestamp ends.
 const maxSeconds = 253402300799
 
-// SignatureType tells the kind of a signature by its first line.
-func SignatureType(signature string) gitalypb.SignatureType {
-	switch {
-	case strings.HasPrefix(signature, "-----BEGIN PGP "):
-		return gitalypb.SignatureType_PGP
-	case strings.HasPrefix(signature, "-----BEGIN SIGNED MESSAGE-----"):
-		return gitalypb.SignatureType_X509
-	case strings.HasPrefix(signature, "-----BEGIN SSH SIGNATURE-----"):
-		return gitalypb.SignatureType_SSH
-	}
-	return gitalypb.SignatureType_NONE
-}
-
 // ParseTag reads a raw tag object into a Tag without name and commit; target is the
 // id of what it points at.
 func ParseTag(oid string, raw []byte) (tag *gitalypb.Tag, target string, err error) {
@@ -132,14 +127,9 @@ func ParseTag(oid string, raw []byte) (tag *gitalypb.Tag, target string, err err
 	if err != nil {
 		return nil, "", err
 	}
-	for _, begin := range []string{"-----BEGIN PGP ", "-----BEGIN SIGNED MESSAGE-----", "-----BEGIN SSH SIGNATURE-----"} {
-		if i := bytes.Index(body, []byte("\n"+begin)); i >= 0 {
-			tag.SignatureType = SignatureType(string(body[i+1:]))
-		} else if bytes.HasPrefix(body, []byte(begin)) {
-			tag.SignatureType = SignatureType(string(body))
-		}
-	}
+	_, signature := SplitTag(body)
+	tag.SignatureType = SignatureType(string(signature))
 	tag.MessageSize = int64(len(body))
-	tag.Message = bytes.TrimSuffix(body[:min(len(body), maxBody)], []byte("\n"))
+	tag.Message = bytes.Clone(bytes.TrimSuffix(body[:min(len(body), maxBody)], []byte("\n")))
 	return tag, target, nil
 }

@@ -1,7 +1,10 @@
 package commit
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +29,9 @@ type Walk struct {
 	Revisions []string // besides revisions, ^revisions and ranges: --all, --not, --branches, --tags
 	Paths     []string // literal; only commits that change them
 	Flags     []string // of rev-list, made by the methods below
+
+	Trailers     bool     // fill in those of the messages
+	ReferencedBy []string // patterns of references to name with the commits; for Log only
 }
 
 // Limit bounds the number of commits; 0 does not.
@@ -103,14 +109,29 @@ func IDs(ctx context.Context, git Git, repo *gitcmd.Repo, w Walk, each func(oid 
 	return unknownRevision(err)
 }
 
+// How a revision can be unknown, in the chain of an errs.NotFound.
+var (
+	ErrNoName   = errors.New("no such reference or object name")
+	ErrNoObject = errors.New("no such object")
+	ErrNoRange  = errors.New("no such range")
+)
+
+var unknownTexts = []struct { //nolint:gochecknoglobals // a constant
+	phrase string
+	err    error
+}{
+	{"Invalid revision range", ErrNoRange}, {"bad object", ErrNoObject}, {"Invalid symmetric difference expression", ErrNoRange},
+	{"bad revision", ErrNoName}, {"unknown revision", ErrNoName}, {"Not a valid", ErrNoName},
+}
+
 // unknownRevision turns git's complaint about a revision that is not there into
 // errs.NotFound.
 func unknownRevision(err error) error {
 	if gitcmd.Exited(err, 128) {
 		text := err.Error()
-		for _, phrase := range []string{"bad revision", "unknown revision", "bad object", "Invalid revision range", "Not a valid"} {
-			if strings.Contains(text, phrase) {
-				return errs.Wrap(errs.NotFound, "revision not found", err)
+		for _, u := range unknownTexts {
+			if strings.Contains(text, u.phrase) {
+				return errs.Wrap(errs.NotFound, "revision not found", fmt.Errorf("%w: %w", u.err, err))
 			}
 		}
 	}
@@ -119,32 +140,118 @@ func unknownRevision(err error) error {
 
 // List calls each with the commits of the walk, in its order.
 func List(ctx context.Context, git Git, repo *gitcmd.Repo, w Walk, each func(*gitalypb.GitCommit) error) error {
+	_, err := Page(ctx, git, repo, w, "", 0, each)
+	return err
+}
+
+// Page is List for what comes behind the commit after, up to a limit, and reports
+// whether there is more. "" begins at the beginning, 0 is no limit. A commit that is
+// not in the walk is errs.Invalid.
+func Page(ctx context.Context, git Git, repo *gitcmd.Repo, w Walk, after string, limit int, each func(*gitalypb.GitCommit) error) (more bool, err error) {
+	objects, err := object.Open(ctx, git, repo)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = objects.Close() }()
+	p := pager{after: after, limit: limit}
+	err = IDs(ctx, git, repo, w, p.wrap(func(oid string) error {
+		c, err := w.read(objects, oid)
+		if err != nil {
+			return err
+		}
+		return each(c)
+	}))
+	if err == nil && p.after != "" {
+		return false, errPageToken()
+	}
+	return p.more, err
+}
+
+func errPageToken() error { return errs.New(errs.Invalid, "could not find page token") }
+
+// pager cuts one page out of a listing of ids.
+type pager struct {
+	after string // "" once it has come
+	limit int
+	count int
+	more  bool
+}
+
+func (p *pager) wrap(each func(oid string) error) func(oid string) error {
+	return func(oid string) error {
+		if p.after != "" {
+			if oid == p.after {
+				p.after = ""
+			}
+			return nil
+		}
+		if p.more = p.limit > 0 && p.count == p.limit; p.more {
+			return gitcmd.ErrStop
+		}
+		p.count++
+		return each(oid)
+	}
+}
+
+// All calls each with every commit of the object store, reachable or not, in the
+// order of their ids. Paging is that of Page.
+func All(ctx context.Context, git Git, repo *gitcmd.Repo, after string, limit int, each func(*gitalypb.GitCommit) error) error {
 	objects, err := object.Open(ctx, git, repo)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = objects.Close() }()
-	return IDs(ctx, git, repo, w, func(oid string) error {
+	p := pager{after: after, limit: limit}
+	visit := p.wrap(func(oid string) error {
 		c, err := Read(objects, oid)
 		if err != nil {
 			return err
 		}
 		return each(c)
 	})
+	s := gitcmd.Spec{Name: "cat-file", Flags: []string{"--batch-check=%(objectname) %(objecttype)", "--batch-all-objects", "--buffer"}}
+	err = git.Lines(ctx, repo, s, func(line []byte) error {
+		if oid, isCommit := bytes.CutSuffix(line, []byte(" commit")); isCommit {
+			return visit(string(oid))
+		}
+		return nil
+	})
+	if err == nil && p.after != "" {
+		return errPageToken()
+	}
+	return err
 }
 
 // Read reads the commit that a revision stands for, through tags. What is not there
 // or is no commit is errs.NotFound.
 func Read(objects *object.Reader, revision string) (*gitalypb.GitCommit, error) {
+	return Walk{}.read(objects, revision)
+}
+
+// read is Read with what the walk asks for.
+func (w Walk) read(objects *object.Reader, revision string) (*gitalypb.GitCommit, error) {
 	info, raw, err := objects.Contents(revision+"^{commit}", "commit")
 	if err != nil {
 		return nil, err
 	}
-	return Parse(info.OID, raw)
+	c, message, err := parse(info.OID, raw)
+	if err == nil && w.Trailers {
+		c.Trailers = Trailers(message)
+	}
+	return c, err
 }
 
 // Find is Read for a single question.
 func Find(ctx context.Context, git Git, repo *gitcmd.Repo, revision string) (*gitalypb.GitCommit, error) {
+	return find(ctx, git, repo, Walk{}, revision)
+}
+
+// FindWithTrailers is Find, and fills in the trailers of the message.
+func FindWithTrailers(ctx context.Context, git Git, repo *gitcmd.Repo, revision string) (*gitalypb.GitCommit, error) {
+	return find(ctx, git, repo, Walk{Trailers: true}, revision)
+}
+
+func find(ctx context.Context, git Git, repo *gitcmd.Repo, w Walk, revision string) (*gitalypb.GitCommit, error) {
 	if err := ref.CheckRevision(revision); err != nil {
 		return nil, err
 	}
@@ -153,7 +260,17 @@ func Find(ctx context.Context, git Git, repo *gitcmd.Repo, revision string) (*gi
 		return nil, err
 	}
 	defer func() { _ = objects.Close() }()
-	return Read(objects, revision)
+	return w.read(objects, revision)
+}
+
+// TagIDs calls each with the ids of the tag objects that the revisions name, and those
+// below them.
+func TagIDs(ctx context.Context, git Git, repo *gitcmd.Repo, revisions []string, each func(oid string) error) error {
+	w := Walk{Revisions: revisions, Flags: []string{
+		"--no-walk", // no history: tags are not found on it
+		"--objects", "--no-object-names", "--filter=object:type=tag", "--filter-provided-objects",
+	}}
+	return IDs(ctx, git, repo, w, each)
 }
 
 // Count counts the commits of the walk.
@@ -167,6 +284,30 @@ func Count(ctx context.Context, git Git, repo *gitcmd.Repo, w Walk) (int, error)
 		return 0, unknownRevision(err)
 	}
 	return strconv.Atoi(strings.TrimSpace(string(out)))
+}
+
+// CountDiverging counts the commits that only one of two revisions has. Together they
+// are not more than limit, unless that is 0.
+func CountDiverging(ctx context.Context, git Git, repo *gitcmd.Repo, left, right string, limit int) (onlyLeft, onlyRight int, err error) {
+	for _, r := range []string{left, right} {
+		if err := ref.CheckRevision(r); err != nil {
+			return 0, 0, err
+		}
+	}
+	w := Walk{Revisions: []string{left + "..." + right}}
+	w.Limit(limit)
+	s, err := w.spec("--count", "--left-right")
+	if err != nil {
+		return 0, 0, err
+	}
+	out, err := git.Output(ctx, repo, s, 100)
+	if err != nil {
+		return 0, 0, unknownRevision(err)
+	}
+	if _, err := fmt.Sscanf(string(out), "%d %d", &onlyLeft, &onlyRight); err != nil {
+		return 0, 0, fmt.Errorf("read counts of git rev-list: %w", err)
+	}
+	return onlyLeft, onlyRight, nil
 }
 
 // IsAncestor reports whether one commit is reachable from another. A commit that is

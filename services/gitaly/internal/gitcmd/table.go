@@ -30,7 +30,7 @@ var subcommands = map[string]subcommand{
 	"upload-pack": {repoArg: true, endOfOptions: true,
 		flags: []string{"--stateless-rpc", "--advertise-refs"}, config: uploadPackConfig()},
 	"upload-archive": {repoArg: true},
-	"cat-file":       {flags: []string{"--batch", "--batch-check", "--batch-command", "--buffer", "--batch-all-objects", "--unordered"}},
+	"cat-file":       {flags: []string{"--batch", "--batch-check", "--batch-check=", "--batch-command", "--buffer", "--batch-all-objects", "--unordered"}},
 	"for-each-ref": {endOfOptions: true, flags: []string{
 		"--format=", "--sort=", "--count=", "--points-at=", "--contains=", "--merged=", "--ignore-case"}},
 	"show-ref":     {endOfOptions: true, flags: []string{"--verify", "--quiet", "--head"}},
@@ -39,7 +39,7 @@ var subcommands = map[string]subcommand{
 	"merge-base":   {endOfOptions: true, flags: []string{"--is-ancestor"}},
 	"rev-parse":    {flags: []string{"--show-object-format"}},
 	"rev-list": {paths: true, flags: append([]string{
-		"--stdin", "--count", "--disk-usage", "--objects", "--use-bitmap-index", "--glob=",
+		"--stdin", "--count", "--left-right", "--parents", "--disk-usage", "--objects", "--no-object-names", "--use-bitmap-index", "--glob=",
 		"--filter=", "--filter-provided-objects"}, walkFlags()...)},
 	"fetch": {updatesRefs: true, litters: true, endOfOptions: true, config: fetchConfig(), flags: []string{
 		"--quiet", "--atomic", "--force", "--prune", "--tags", "--no-tags", "--no-write-fetch-head"}},
@@ -62,11 +62,12 @@ var subcommands = map[string]subcommand{
 	"pack-refs":      {traces: RefTraces, flags: []string{"--all", "--no-prune", "--auto"}},
 	"worktree prune": {traces: PackTraces},
 	"update-index":   {flags: []string{"-z", "--index-info"}},
-	"log":            {endOfOptions: true, paths: true, flags: append([]string{"--format=", "--follow", "--shortstat", "-z"}, walkFlags()...)},
-	"merge-tree":     {flags: []string{"--write-tree", "-z", "--no-messages", "--name-only", "--allow-unrelated-histories"}},
-	"hash-object":    {flags: []string{"-tcommit", "-tblob", "-w", "--no-filters", "--stdin-paths"}},
-	"mktree":         {flags: []string{"-z", "--batch", "--missing"}},
-	"mktag":          {},
+	"log": {endOfOptions: true, paths: true, flags: append([]string{"--format=", "--follow", "--shortstat", "-z",
+		"--decorate=full", "--decorate-refs=", "--diff-merges=first-parent"}, walkFlags()...)},
+	"merge-tree":  {flags: []string{"--write-tree", "-z", "--no-messages", "--name-only", "--allow-unrelated-histories"}},
+	"hash-object": {flags: []string{"-tcommit", "-tblob", "-w", "--no-filters", "--stdin-paths"}},
+	"mktree":      {flags: []string{"-z", "--batch", "--missing"}},
+	"mktag":       {},
 }
 
 func walkFlags() []string {

@@ -14,15 +14,16 @@ func (s Commit) FindCommit(ctx context.Context, req *gitalypb.FindCommitRequest)
 	if err != nil {
 		return nil, err
 	}
-	c, err := commit.Find(ctx, s.Git, &repo.Repo, string(req.GetRevision()))
+	find := commit.Find
+	if req.GetTrailers() {
+		find = commit.FindWithTrailers
+	}
+	c, err := find(ctx, s.Git, &repo.Repo, string(req.GetRevision()))
 	if errs.KindOf(err) == errs.NotFound {
 		return &gitalypb.FindCommitResponse{}, nil
 	}
 	if err != nil {
 		return nil, err
-	}
-	if req.GetTrailers() {
-		c.Trailers = commit.Trailers(c.Body)
 	}
 	return &gitalypb.FindCommitResponse{Commit: c}, nil
 }

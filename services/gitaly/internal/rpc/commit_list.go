@@ -1,10 +1,10 @@
 package rpc
 
 import (
-	"gitsplit/kit/errs"
+	"strconv"
+
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/commit"
-	"gitsplit/services/gitaly/internal/gitcmd"
 )
 
 // ListCommits streams the commits that are reachable from the revisions. A page
@@ -15,31 +15,42 @@ func (s Commit) ListCommits(req *gitalypb.ListCommitsRequest, stream gitalypb.Co
 	if err != nil {
 		return err
 	}
-	token, limit := page(req.GetPaginationParams())
-	walk := listWalk(req)
-	if token == "" {
-		walk.Limit(limit)
-	}
+	after, limit := page(req.GetPaginationParams())
+	var cursor *gitalypb.PaginationCursor // of the last message
 	out := chunks[*gitalypb.GitCommit]{send: func(c []*gitalypb.GitCommit) error {
-		return stream.Send(&gitalypb.ListCommitsResponse{Commits: c})
+		return stream.Send(&gitalypb.ListCommitsResponse{Commits: c, PaginationCursor: cursor})
 	}}
-	started, count := token == "", 0
-	err = commit.List(ctx, s.Git, &repo.Repo, walk, func(c *gitalypb.GitCommit) error {
-		if !started {
-			started = c.GetId() == token
-			return nil
-		}
-		if limit > 0 && count == limit {
-			return gitcmd.ErrStop
-		}
-		count++
+	last := ""
+	more, err := commit.Page(ctx, s.Git, &repo.Repo, listWalk(req), after, limit, func(c *gitalypb.GitCommit) error {
+		last = c.GetId()
 		return out.add(c)
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case !started:
-		return errs.New(errs.Invalid, "could not find page token")
+	}
+	if more {
+		cursor = &gitalypb.PaginationCursor{NextCursor: last}
+		if len(out.items) == 0 { // the page has just been sent
+			return stream.Send(&gitalypb.ListCommitsResponse{PaginationCursor: cursor})
+		}
+	}
+	return out.flush()
+}
+
+// ListAllCommits streams every commit of the object store. A page token is the id of
+// the last commit of the page before.
+func (s Commit) ListAllCommits(req *gitalypb.ListAllCommitsRequest, stream gitalypb.CommitService_ListAllCommitsServer) error {
+	ctx := stream.Context()
+	repo, err := s.repository(ctx, req.GetRepository())
+	if err != nil {
+		return err
+	}
+	out := chunks[*gitalypb.GitCommit]{send: func(c []*gitalypb.GitCommit) error {
+		return stream.Send(&gitalypb.ListAllCommitsResponse{Commits: c})
+	}}
+	after, limit := page(req.GetPaginationParams())
+	if err := commit.All(ctx, s.Git, &repo.Repo, after, limit, out.add); err != nil {
+		return err
 	}
 	return out.flush()
 }
@@ -49,7 +60,7 @@ func listWalk(req *gitalypb.ListCommitsRequest) commit.Walk {
 	w.Skip(int(req.GetSkip()))
 	w.If(req.GetOrder() == gitalypb.ListCommitsRequest_TOPO, "--topo-order")
 	w.If(req.GetOrder() == gitalypb.ListCommitsRequest_DATE, "--date-order")
-	w.If(req.GetMaxParents() == 1, "--no-merges")
+	w.If(req.GetMaxParents() > 0, "--max-parents="+strconv.Itoa(int(req.GetMaxParents())))
 	w.If(req.GetDisableWalk(), "--no-walk")
 	w.If(req.GetFirstParent(), "--first-parent")
 	w.If(req.GetReverse(), "--reverse")

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"math"
 
 	"gitsplit/kit/errs"
 	"gitsplit/proto/go/gitalypb"
@@ -50,7 +51,23 @@ func (s Commit) CountCommits(ctx context.Context, req *gitalypb.CountCommitsRequ
 	if err != nil {
 		return nil, err
 	}
-	return &gitalypb.CountCommitsResponse{Count: int32(min(n, 1<<31-1))}, nil //nolint:gosec // bounded
+	return &gitalypb.CountCommitsResponse{Count: int32(min(n, math.MaxInt32))}, nil //nolint:gosec // bounded
+}
+
+// CountDivergingCommits counts the commits that only one of two revisions has.
+func (s Commit) CountDivergingCommits(ctx context.Context, req *gitalypb.CountDivergingCommitsRequest) (*gitalypb.CountDivergingCommitsResponse, error) {
+	repo, err := s.repository(ctx, req.GetRepository())
+	if err != nil {
+		return nil, err
+	}
+	if len(req.GetFrom()) == 0 || len(req.GetTo()) == 0 {
+		return nil, invalid("from and to are both required")
+	}
+	left, right, err := commit.CountDiverging(ctx, s.Git, &repo.Repo, string(req.GetFrom()), string(req.GetTo()), int(req.GetMaxCount()))
+	if err != nil {
+		return nil, err
+	}
+	return &gitalypb.CountDivergingCommitsResponse{LeftCount: int32(min(left, math.MaxInt32)), RightCount: int32(min(right, math.MaxInt32))}, nil //nolint:gosec // bounded
 }
 
 // FindMergeBase returns a best common ancestor, or nothing.
