@@ -155,7 +155,7 @@ func (a *App) wire(ctx context.Context) error {
 			Git: git, Sweeper: a.guard, Observer: a.metrics, Log: a.log, Now: time.Now, Parallel: a.cfg.Housekeeping.MaxConcurrency,
 		}),
 		PackLimit: limit.NewPacks(a.cfg.packLimit(), a.metrics.Packs),
-		Hooks:     hooks, Operations: operation.New(git, hooks, setup, a.log, time.Now),
+		Hooks:     hooks, Operations: operation.New(operation.Options{Git: git, Hooks: hooks, Setup: setup, Remotes: remotes, Log: a.log, Now: time.Now}),
 		Directory: remote.Directory{Locator: a.locator, Git: git, Peers: peers}, Outbound: remote.Policy{AllowLocal: a.cfg.Remote.AllowLocalNetworks},
 		Remotes: remotes, Clones: clone.New(git, remotes),
 		Packs: pack.New(pack.Options{

@@ -153,3 +153,14 @@ func (x workshop) rebase(ctx context.Context, header *gitalypb.UserRebaseConfirm
 	second, err := stream.Recv()
 	return first.GetRebaseSha(), second.GetRebaseApplied(), err
 }
+
+// statusDetail is the detail of a failure, nil without one of that type.
+func statusDetail[T proto.Message](err error) T {
+	for _, d := range status.Convert(err).Details() {
+		if m, ok := d.(T); ok {
+			return m
+		}
+	}
+	var none T
+	return none
+}

@@ -53,7 +53,7 @@ var subcommands = map[string]subcommand{
 	"pack-objects": {endOfOptions: true, traces: PackTraces, flags: []string{
 		"--quiet", "--local", "--non-empty", "--all", "--reflog", "--indexed-objects", "--keep-true-parents", "--keep-unreachable",
 		"--delta-base-offset", "--delta-islands", "--cruft", "--cruft-expiration=", "--stdin-packs", "--unpacked", "--incremental",
-		"--pack-loose-unreachable", "--revs"}},
+		"--pack-loose-unreachable"}},
 	"multi-pack-index write": {traces: PackTraces, flags: []string{"--bitmap", "--stdin-packs", "--preferred-pack=", "--no-progress"}},
 	"commit-graph write": {traces: PackTraces, flags: []string{
 		"--reachable", "--changed-paths", "--split", "--split=replace", "--size-multiple=", "--no-progress"}},

@@ -59,7 +59,7 @@ func (w *Work) MergeTrees(ctx context.Context, ours, theirs string) (string, err
 }
 
 func (w *Work) mergeTree(ctx context.Context, repo *gitcmd.Repo, ours, theirs string) (string, error) {
-	out, err := w.s.git.Output(ctx, repo, gitcmd.Spec{
+	out, err := w.s.o.Git.Output(ctx, repo, gitcmd.Spec{
 		Name:  "merge-tree",
 		Flags: []string{"--write-tree", "-z", "--no-messages", "--allow-unrelated-histories"},
 		Args:  []string{ours, theirs},
@@ -187,7 +187,7 @@ func (w *Work) openScratch(ctx context.Context) (err error) {
 	}
 	aside := *w.view()
 	aside.ObjectDir, aside.Alternates = w.scratchDir(), append(slices.Clone(aside.Alternates), aside.ObjectDir)
-	w.scratch, err = object.NewWriter(ctx, w.s.git, &aside, "commit", w.scratchDir(), gitcmd.Config{Key: "core.fsync", Value: "none"})
+	w.scratch, err = object.NewWriter(ctx, w.s.o.Git, &aside, "commit", w.scratchDir(), gitcmd.Config{Key: "core.fsync", Value: "none"})
 	return err
 }
 

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"time"
 
+	"gitsplit/kit/errs"
 	"gitsplit/kit/hookpayload"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/gitcmd"
@@ -22,6 +23,7 @@ import (
 	"gitsplit/services/gitaly/internal/object"
 	"gitsplit/services/gitaly/internal/pack"
 	"gitsplit/services/gitaly/internal/ref"
+	"gitsplit/services/gitaly/internal/remote"
 	"gitsplit/services/gitaly/internal/storage"
 )
 
@@ -29,13 +31,14 @@ import (
 // leaving no longer stops it.
 const finishTimeout = 30 * time.Second
 
-// Service carries operations out. It is safe for concurrent use.
-type Service struct {
-	git   Git
-	hooks *hook.Manager
-	setup pack.HookSetup
-	log   *slog.Logger
-	now   func() time.Time
+// Options is what a Service needs.
+type Options struct {
+	Git     Git
+	Hooks   *hook.Manager
+	Setup   pack.HookSetup
+	Remotes *remote.Service // fetches from other repositories of the installation
+	Log     *slog.Logger
+	Now     func() time.Time // the time of requests that name none
 }
 
 // Git is the part of gitcmd.Factory that this package needs.
@@ -45,10 +48,11 @@ type Git interface {
 	object.Starter
 }
 
-// New returns a service; now is the time of requests that name none.
-func New(git Git, hooks *hook.Manager, setup pack.HookSetup, log *slog.Logger, now func() time.Time) *Service {
-	return &Service{git: git, hooks: hooks, setup: setup, log: log, now: now}
-}
+// Service carries operations out. It is safe for concurrent use.
+type Service struct{ o Options }
+
+// New returns a service.
+func New(o Options) *Service { return &Service{o: o} }
 
 // Refused is a change that a hook did not permit.
 type Refused struct {
@@ -89,12 +93,15 @@ func (s *Service) Move(ctx context.Context, p Push) error {
 	if err != nil {
 		return err
 	}
+	if err := s.expect(ctx, p.Repo, p.Change); err != nil {
+		return err
+	}
 	inside := call
 	if p.Quarantine != nil {
 		inside.Env = p.Quarantine.Env()
 	}
 	if err := asked("pre-receive", func(stdout, stderr io.Writer) error {
-		return s.hooks.PreReceive(ctx, inside, stdout, stderr)
+		return s.o.Hooks.PreReceive(ctx, inside, stdout, stderr)
 	}); err != nil {
 		return err
 	}
@@ -107,7 +114,7 @@ func (s *Service) Move(ctx context.Context, p Push) error {
 		}
 	}
 	if err := asked("update", func(stdout, stderr io.Writer) error {
-		return s.hooks.Update(ctx, call, p.Change.Name, p.Change.Old, p.Change.New, stdout, stderr)
+		return s.o.Hooks.Update(ctx, call, p.Change.Name, p.Change.Old, p.Change.New, stdout, stderr)
 	}); err != nil {
 		return err
 	}
@@ -115,8 +122,8 @@ func (s *Service) Move(ctx context.Context, p Push) error {
 		return err
 	}
 	var stdout, stderr bytes.Buffer
-	if err := s.hooks.PostReceive(ctx, call, &stdout, &stderr); err != nil {
-		s.log.ErrorContext(ctx, "post-receive of an operation failed", slog.Any("error", err), slog.String("stderr", stderr.String()))
+	if err := s.o.Hooks.PostReceive(ctx, call, &stdout, &stderr); err != nil {
+		s.o.Log.ErrorContext(ctx, "post-receive of an operation failed", slog.Any("error", err), slog.String("stderr", stderr.String()))
 	}
 	return nil
 }
@@ -129,7 +136,7 @@ func (s *Service) call(p Push) (hook.Call, error) {
 	return hook.Call{
 		Payload: hookpayload.Payload{
 			Repository: p.Message, ObjectFormat: format,
-			RuntimeDir: s.setup.RuntimeDir, InternalSocket: s.setup.Socket, InternalSocketToken: s.setup.Token,
+			RuntimeDir: s.o.Setup.RuntimeDir, InternalSocket: s.o.Setup.Socket, InternalSocketToken: s.o.Setup.Token,
 			UserDetails: &hookpayload.UserDetails{Username: p.User.GetGlUsername(), UserID: p.User.GetGlId(), Protocol: "web"},
 		},
 		Repo: p.Repo, Changes: p.lines(), Options: p.Options,
@@ -148,11 +155,28 @@ func asked(name string, run func(stdout, stderr io.Writer) error) error {
 	return &Refused{Hook: name, Custom: exit.Custom, Stdout: stdout.Bytes(), Stderr: stderr.Bytes()}
 }
 
+// expect looks early whether the reference is what it must be: then nobody is asked for
+// nothing and no object is kept in vain. What counts is git's own look, under its lock.
+func (s *Service) expect(ctx context.Context, repo *storage.Repo, change ref.Change) error {
+	objects, err := object.Open(ctx, s.o.Git, &repo.Repo)
+	if err != nil {
+		return err
+	}
+	info, err := objects.Info(change.Name)
+	if errs.KindOf(err) == errs.NotFound {
+		info.OID, err = ref.ZeroOID(change.Old), nil
+	}
+	if err = errors.Join(err, objects.Close()); err == nil && info.OID != change.Old {
+		return errs.New(errs.Conflict, "reference could not be updated")
+	}
+	return err
+}
+
 // update moves the reference. The hooks of a push are run by us, around it; git has
 // none to start.
 func (s *Service) update(ctx context.Context, repo *storage.Repo, change ref.Change) error {
 	began := time.Now()
-	if err := ref.Update(ctx, s.git, &repo.Repo, gitcmd.Spec{NoHooks: true}, change); err != nil {
+	if err := ref.Update(ctx, s.o.Git, &repo.Repo, gitcmd.Spec{NoHooks: true}, change); err != nil {
 		return err
 	}
 	return pack.SyncChanged(repo.Dir, began)

@@ -12,7 +12,7 @@ import (
 // order, and returns the id of the last. Merges are left out, as is what upstream has
 // already or would change nothing any more. A commit that does not fit is a *Conflict.
 func (w *Work) Rebase(ctx context.Context, upstream, branch string, committer Signature) (string, error) {
-	base, err := commit.MergeBase(ctx, w.s.git, w.view(), []string{upstream, branch})
+	base, err := commit.MergeBase(ctx, w.s.o.Git, w.view(), []string{upstream, branch})
 	if err != nil {
 		return "", err
 	}
@@ -27,7 +27,7 @@ func (w *Work) Rebase(ctx context.Context, upstream, branch string, committer Si
 	if err != nil {
 		return "", err
 	}
-	err = w.s.git.Lines(ctx, w.view(), gitcmd.Spec{
+	err = w.s.o.Git.Lines(ctx, w.view(), gitcmd.Spec{
 		Name:  "rev-list",
 		Flags: []string{"--cherry-pick", "--right-only", "--no-merges", "--topo-order", "--reverse"},
 		Args:  []string{upstream + "..." + branch},

@@ -21,7 +21,7 @@ type Signature struct {
 // Sign returns the signature of a user at the time of a request, absent for now, in
 // the user's time zone. A zone or a time that does not exist is errs.Invalid.
 func (s *Service) Sign(user *gitalypb.User, at *timestamppb.Timestamp) (Signature, error) {
-	when := s.now()
+	when := s.o.Now()
 	if at != nil {
 		when = at.AsTime()
 	}

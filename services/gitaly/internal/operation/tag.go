@@ -16,6 +16,6 @@ func (w *Work) Tag(ctx context.Context, name string, target object.Info, message
 		return "", err
 	}
 	text := fmt.Sprintf("object %s\ntype %s\ntag %s\ntagger %s\n\n%s", target.OID, target.Type, name, by, message)
-	out, err := w.s.git.Output(ctx, w.view(), gitcmd.Spec{Name: "mktag", Stdin: strings.NewReader(text)}, 1<<10)
+	out, err := w.s.o.Git.Output(ctx, w.view(), gitcmd.Spec{Name: "mktag", Stdin: strings.NewReader(text)}, 1<<10)
 	return strings.TrimSuffix(string(out), "\n"), err
 }

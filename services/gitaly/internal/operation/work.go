@@ -46,7 +46,7 @@ func (s *Service) Begin(ctx context.Context, msg *gitalypb.Repository, repo *sto
 	if w.dir, err = repo.TempDir("work-"); err != nil {
 		return nil, err
 	}
-	w.Objects, err = object.Open(ctx, s.git, w.view())
+	w.Objects, err = object.Open(ctx, s.o.Git, w.view())
 	return w, err
 }
 
@@ -86,6 +86,9 @@ func (w *Work) Move(ctx context.Context, change ref.Change, options ...string) e
 func (w *Work) Place(ctx context.Context, change ref.Change) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
+	if err := w.s.expect(ctx, w.repo, change); err != nil {
+		return err
+	}
 	if err := w.Keep(); err != nil {
 		return err
 	}
@@ -117,7 +120,7 @@ func (w *Work) Raw(oid string) (commit.Raw, error) {
 // HasBranches reports whether the repository has a branch.
 func (w *Work) HasBranches(ctx context.Context) (bool, error) {
 	found := false
-	err := ref.List(ctx, w.s.git, &w.repo.Repo, ref.Query{Patterns: []string{ref.Branches}, Limit: 1}, func(ref.Ref) error {
+	err := ref.List(ctx, w.s.o.Git, &w.repo.Repo, ref.Query{Patterns: []string{ref.Branches}, Limit: 1}, func(ref.Ref) error {
 		found = true
 		return nil
 	})
@@ -126,7 +129,7 @@ func (w *Work) HasBranches(ctx context.Context) (bool, error) {
 
 // Contains reports whether a commit is in the history of another.
 func (w *Work) Contains(ctx context.Context, oid, ancestor string) (bool, error) {
-	return commit.IsAncestor(ctx, w.s.git, w.view(), ancestor, oid)
+	return commit.IsAncestor(ctx, w.s.o.Git, w.view(), ancestor, oid)
 }
 
 // Commit is what a new commit says of itself.
@@ -153,7 +156,7 @@ func (w *Work) Rewrite(ctx context.Context, raw commit.Raw, committer Signature)
 		return "", err
 	}
 	if w.commits == nil {
-		if w.commits, err = object.NewWriter(ctx, w.s.git, w.view(), "commit", w.dir); err != nil {
+		if w.commits, err = object.NewWriter(ctx, w.s.o.Git, w.view(), "commit", w.dir); err != nil {
 			return "", err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"gitsplit/services/gitaly/internal/object"
 	"gitsplit/services/gitaly/internal/operation"
 	"gitsplit/services/gitaly/internal/ref"
+	"gitsplit/services/gitaly/internal/remote"
 	"gitsplit/services/gitaly/internal/storage"
 )
 
@@ -104,16 +105,13 @@ func (d *Deps) begin(ctx context.Context, msg *gitalypb.Repository, repo *storag
 	}, nil
 }
 
-// other finds a second repository of a request: nil if it names none. One on another
-// server is not supported.
-func (d *Deps) other(msg *gitalypb.Repository) (*storage.Repo, error) {
-	if msg == nil {
+// other finds a second repository of a request: nil if it names none, or the same
+// one again.
+func (d *Deps) other(ctx context.Context, msg, same *gitalypb.Repository) (remote.Repository, error) {
+	if msg == nil || msg.GetStorageName() == same.GetStorageName() && msg.GetRelativePath() == same.GetRelativePath() {
 		return nil, nil
 	}
-	if _, err := d.Locator.Storage(msg.GetStorageName()); err != nil && msg.GetStorageName() != "" {
-		return nil, errs.New(errs.Unimplemented, "repositories on other servers are not supported")
-	}
-	return d.Locator.Find(msg)
+	return d.Directory.Find(msg, incoming(ctx, serversKey))
 }
 
 // expected checks an id that a reference must have; zero is one that must not exist.

@@ -51,7 +51,7 @@ func checkPick(req pickRequest) (full string, err error) {
 // there.
 func (s Operation) pick(ctx context.Context, w *operation.Work, full string, req pickRequest, lookup string) (p picking, err error) {
 	p = picking{work: w, change: ref.Change{Name: full}}
-	other, err := s.other(req.GetStartRepository())
+	other, err := s.other(ctx, req.GetStartRepository(), req.GetRepository())
 	if err != nil {
 		return p, err
 	}

@@ -85,7 +85,7 @@ func checkRebase(header *gitalypb.UserRebaseConfirmableRequest_Header) (full str
 }
 
 func (s Operation) rebase(ctx context.Context, w *operation.Work, header *gitalypb.UserRebaseConfirmableRequest_Header) (string, error) {
-	remote, err := s.other(header.GetRemoteRepository())
+	remote, err := s.other(ctx, header.GetRemoteRepository(), header.GetRepository())
 	if err != nil {
 		return "", err
 	}
