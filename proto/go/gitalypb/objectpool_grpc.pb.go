@@ -36,8 +36,8 @@ const (
 // Lets the members of a fork network share one copy of what they have in common. A pool is a bare
 // repository below @pools that nobody pushes to; its members list its objects as an alternate.
 type ObjectPoolServiceClient interface {
-	// Makes a pool that holds everything the origin has. AlreadyExists when something is at the place;
-	// InvalidArgument for a path that is none of a pool. The origin is not linked by this.
+	// Makes a pool that holds everything the origin has. FailedPrecondition when something is at the
+	// place; InvalidArgument for a path that is none of a pool. The origin is not linked by this.
 	CreateObjectPool(ctx context.Context, in *CreateObjectPoolRequest, opts ...grpc.CallOption) (*CreateObjectPoolResponse, error)
 	// Removes a pool, whether or not members still need it. No pool is a good answer.
 	DeleteObjectPool(ctx context.Context, in *DeleteObjectPoolRequest, opts ...grpc.CallOption) (*DeleteObjectPoolResponse, error)
@@ -47,8 +47,8 @@ type ObjectPoolServiceClient interface {
 	// Gives a member all objects of its own that it borrows, and ends its membership. A repository
 	// that borrows nothing is a good answer.
 	DisconnectGitAlternates(ctx context.Context, in *DisconnectGitAlternatesRequest, opts ...grpc.CallOption) (*DisconnectGitAlternatesResponse, error)
-	// Brings the pool up to date with a member and optimises it. A pool that does not exist yet is
-	// created.
+	// Brings the pool up to date with a member and optimises it. FailedPrecondition when there is no
+	// such pool.
 	FetchIntoObjectPool(ctx context.Context, in *FetchIntoObjectPoolRequest, opts ...grpc.CallOption) (*FetchIntoObjectPoolResponse, error)
 	// Tells which pool a repository borrows from.
 	GetObjectPool(ctx context.Context, in *GetObjectPoolRequest, opts ...grpc.CallOption) (*GetObjectPoolResponse, error)
@@ -129,8 +129,8 @@ func (c *objectPoolServiceClient) GetObjectPool(ctx context.Context, in *GetObje
 // Lets the members of a fork network share one copy of what they have in common. A pool is a bare
 // repository below @pools that nobody pushes to; its members list its objects as an alternate.
 type ObjectPoolServiceServer interface {
-	// Makes a pool that holds everything the origin has. AlreadyExists when something is at the place;
-	// InvalidArgument for a path that is none of a pool. The origin is not linked by this.
+	// Makes a pool that holds everything the origin has. FailedPrecondition when something is at the
+	// place; InvalidArgument for a path that is none of a pool. The origin is not linked by this.
 	CreateObjectPool(context.Context, *CreateObjectPoolRequest) (*CreateObjectPoolResponse, error)
 	// Removes a pool, whether or not members still need it. No pool is a good answer.
 	DeleteObjectPool(context.Context, *DeleteObjectPoolRequest) (*DeleteObjectPoolResponse, error)
@@ -140,8 +140,8 @@ type ObjectPoolServiceServer interface {
 	// Gives a member all objects of its own that it borrows, and ends its membership. A repository
 	// that borrows nothing is a good answer.
 	DisconnectGitAlternates(context.Context, *DisconnectGitAlternatesRequest) (*DisconnectGitAlternatesResponse, error)
-	// Brings the pool up to date with a member and optimises it. A pool that does not exist yet is
-	// created.
+	// Brings the pool up to date with a member and optimises it. FailedPrecondition when there is no
+	// such pool.
 	FetchIntoObjectPool(context.Context, *FetchIntoObjectPoolRequest) (*FetchIntoObjectPoolResponse, error)
 	// Tells which pool a repository borrows from.
 	GetObjectPool(context.Context, *GetObjectPoolRequest) (*GetObjectPoolResponse, error)

@@ -26,6 +26,7 @@ import (
 	"gitsplit/services/gitaly/internal/monitor"
 	"gitsplit/services/gitaly/internal/operation"
 	"gitsplit/services/gitaly/internal/pack"
+	"gitsplit/services/gitaly/internal/pool"
 	"gitsplit/services/gitaly/internal/remote"
 	"gitsplit/services/gitaly/internal/rpc"
 	"gitsplit/services/gitaly/internal/rundir"
@@ -149,15 +150,17 @@ func (a *App) wire(ctx context.Context) error {
 	peers := gitalyclient.NewPool(gitalyclient.Options{ClientName: "gitaly", Log: a.log})
 	a.closers = append(a.closers, peers.Close)
 	remotes := remote.New(git)
+	keeper := housekeeping.New(housekeeping.Options{
+		Git: git, Sweeper: a.guard, Observer: a.metrics, Log: a.log, Now: time.Now, Parallel: a.cfg.Housekeeping.MaxConcurrency,
+	})
 	a.deps = &rpc.Deps{
 		Locator: a.locator, Git: git, Protocols: a.metrics, Log: a.log, Version: Version, Now: time.Now, Ready: a.ready,
-		Housekeeping: housekeeping.New(housekeeping.Options{
-			Git: git, Sweeper: a.guard, Observer: a.metrics, Log: a.log, Now: time.Now, Parallel: a.cfg.Housekeeping.MaxConcurrency,
-		}),
-		PackLimit: limit.NewPacks(a.cfg.packLimit(), a.metrics.Packs),
-		Hooks:     hooks, Operations: operation.New(operation.Options{Git: git, Hooks: hooks, Setup: setup, Remotes: remotes, Log: a.log, Now: time.Now}),
+		Housekeeping: keeper,
+		PackLimit:    limit.NewPacks(a.cfg.packLimit(), a.metrics.Packs),
+		Hooks:        hooks, Operations: operation.New(operation.Options{Git: git, Hooks: hooks, Setup: setup, Remotes: remotes, Log: a.log, Now: time.Now}),
 		Directory: remote.Directory{Locator: a.locator, Git: git, Peers: peers}, Outbound: remote.Policy{AllowLocal: a.cfg.Remote.AllowLocalNetworks},
 		Remotes: remotes, Clones: clone.New(git, remotes),
+		Pools: pool.New(pool.Options{Git: git, Remotes: remotes, Keeper: keeper, Writers: a.guard, Log: a.log}),
 		Packs: pack.New(pack.Options{
 			Git: git, Hooks: setup, Log: a.log, FinishTimeout: finishTimeout, Idle: a.cfg.Timeout.TransferIdle.D(),
 			UploadPackNegotiation:    a.cfg.Timeout.UploadPackNegotiation.D(),

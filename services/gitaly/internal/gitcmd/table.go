@@ -39,7 +39,7 @@ var subcommands = map[string]subcommand{
 	"merge-base":   {endOfOptions: true, flags: []string{"--is-ancestor"}},
 	"rev-parse":    {flags: []string{"--show-object-format"}},
 	"rev-list": {paths: true, flags: append([]string{
-		"--stdin", "--count", "--left-right", "--parents", "--disk-usage", "--objects", "--no-object-names", "--use-bitmap-index", "--glob=",
+		"--stdin", "--count", "--quiet", "--left-right", "--parents", "--disk-usage", "--objects", "--no-object-names", "--use-bitmap-index", "--glob=",
 		"--filter=", "--filter-provided-objects"}, walkFlags()...)},
 	"fetch": {updatesRefs: true, litters: true, endOfOptions: true, config: fetchConfig(), flags: []string{
 		"--quiet", "--atomic", "--force", "--prune", "--tags", "--no-tags", "--no-write-fetch-head"}},
@@ -49,7 +49,8 @@ var subcommands = map[string]subcommand{
 	"bundle create": {flags: []string{"--quiet", "-", "--ignore-missing", "--stdin", "--all", "--branches", "--tags", "--not", "--glob="}},
 	"check-attr":    {flags: []string{"--cached", "--stdin", "-z"}},
 	"fast-export":   {flags: []string{"--all", "--signed-tags="}},
-	"fsck":          {flags: []string{"--no-progress", "--no-dangling"}},
+	"fsck":          {flags: []string{"--no-progress", "--no-dangling", "--dangling", "--connectivity-only"}},
+	"remote prune":  {updatesRefs: true, config: remoteConfig()},
 	"pack-objects": {endOfOptions: true, traces: PackTraces, flags: []string{
 		"--quiet", "--local", "--non-empty", "--all", "--reflog", "--indexed-objects", "--keep-true-parents", "--keep-unreachable",
 		"--delta-base-offset", "--delta-islands", "--cruft", "--cruft-expiration=", "--stdin-packs", "--unpacked", "--incremental",
@@ -103,7 +104,7 @@ func remoteConfig() []Config {
 func fetchConfig() []Config {
 	c := append(remoteConfig(), []Config{
 		{"fetch.fsckObjects", "true"}, {"fetch.writeCommitGraph", "false"}, {"fetch.recurseSubmodules", "no"},
-		{"fetch.showForcedUpdates", "false"}, {"advice.fetchShowForcedUpdates", "false"},
+		{"fetch.unpackLimit", "1"}, {"fetch.showForcedUpdates", "false"}, {"advice.fetchShowForcedUpdates", "false"},
 	}...)
 	for _, id := range fsckTolerated() {
 		c = append(c, Config{"fetch.fsck." + id, "ignore"})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gitsplit/services/gitaly/internal/gitcmd"
+	"gitsplit/services/gitaly/internal/storage"
 )
 
 // packTraces are what writers of packs and indexes lock or write aside.
@@ -38,6 +39,7 @@ func remove(repo string, traces gitcmd.Traces, l limits) (removed []string, err 
 			s.glob(pattern)
 		}
 		s.refLocks()
+		s.alternates()
 	}
 	return s.removed, errors.Join(s.errs...)
 }
@@ -83,6 +85,19 @@ func (s *sweeper) refLocks() {
 	})
 	if err != nil {
 		s.errs = append(s.errs, err)
+	}
+}
+
+// alternates puts back what a repository borrows from, if somebody died who was
+// about to make it independent.
+func (s *sweeper) alternates() {
+	path := filepath.Join(s.repo, storage.SuspendedFile)
+	info, err := os.Lstat(path)
+	if err != nil || !info.ModTime().Before(s.before) {
+		return
+	}
+	if err := os.Rename(path, strings.TrimSuffix(path, filepath.Ext(path))); err != nil {
+		s.errs = append(s.errs, fmt.Errorf("put alternates back: %w", err))
 	}
 }
 

@@ -11,6 +11,8 @@ package leftover
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,6 +45,7 @@ type repository struct {
 type writer struct {
 	started time.Time
 	traces  gitcmd.Traces
+	left    chan struct{} // closed when it is dead
 }
 
 // NewGuard returns a guard. Each repository is swept before its first writer.
@@ -60,8 +63,10 @@ func (g *Guard) Enter(dir string, traces gitcmd.Traces) (leave func(clean bool))
 	g.sweep(dir, r)
 	id := r.next
 	r.next++
-	r.writers[id] = writer{g.now(), traces}
+	left := make(chan struct{})
+	r.writers[id] = writer{g.now(), traces, left}
 	return func(clean bool) {
+		defer close(left)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		delete(r.writers, id)
@@ -71,6 +76,28 @@ func (g *Guard) Enter(dir string, traces gitcmd.Traces) (leave func(clean bool))
 		g.sweep(dir, r)
 		g.release(dir, r, true)
 	}
+}
+
+// Outlive waits for the end of the writers that are at work in the repository now.
+// What they took for granted when they started matters until then.
+func (g *Guard) Outlive(ctx context.Context, dir string) error {
+	r := g.repository(dir)
+	r.mu.Lock()
+	alive := slices.Collect(maps.Values(r.writers))
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		g.release(dir, r, true)
+	}()
+	for _, w := range alive {
+		select {
+		case <-w.left:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // Sweep removes the leftovers of earlier processes from one repository.

@@ -21,6 +21,7 @@ import (
 	"gitsplit/services/gitaly/internal/limit"
 	"gitsplit/services/gitaly/internal/operation"
 	"gitsplit/services/gitaly/internal/pack"
+	"gitsplit/services/gitaly/internal/pool"
 	"gitsplit/services/gitaly/internal/remote"
 	"gitsplit/services/gitaly/internal/storage"
 )
@@ -51,6 +52,7 @@ type Deps struct {
 	Outbound  remote.Policy
 	Remotes   *remote.Service
 	Clones    *clone.Service
+	Pools     *pool.Service
 }
 
 // repository finds the repository of a request and notes it for the access line.
