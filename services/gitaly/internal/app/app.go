@@ -55,6 +55,7 @@ type App struct {
 	locator *storage.Locator
 	guard   *leftover.Guard
 	deps    *rpc.Deps
+	writes  housekeeping.Interceptors
 	run     *rundir.Dir
 	token   string // of the internal socket
 	parts   []lifecycle.Part
@@ -167,6 +168,7 @@ func (a *App) wire(ctx context.Context) error {
 			UploadArchiveNegotiation: a.cfg.Timeout.UploadArchiveNegotiation.D(),
 		}),
 	}
+	a.writes = housekeeping.Interceptors{Scheduler: housekeeping.NewScheduler(a.deps.Housekeeping), Locator: a.locator}
 	return nil
 }
 

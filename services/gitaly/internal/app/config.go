@@ -42,8 +42,9 @@ type Config struct {
 	Timeout  Timeout   `toml:"timeout"`
 	Remote   Remote    `toml:"remote"`
 	// Concurrency limits single RPCs per repository.
-	Concurrency  []Concurrency `toml:"concurrency"`
-	Housekeeping Housekeeping  `toml:"housekeeping"`
+	Concurrency      []Concurrency    `toml:"concurrency"`
+	Housekeeping     Housekeeping     `toml:"housekeeping"`
+	DailyMaintenance DailyMaintenance `toml:"daily_maintenance"`
 	// PackObjectsLimiting limits the packs that are made for one client.
 	PackObjectsLimiting PackObjectsLimiting `toml:"pack_objects_limiting"`
 	AdaptiveLimiting    AdaptiveLimiting    `toml:"adaptive_limiting"`
@@ -127,6 +128,7 @@ func DefaultConfig() Config {
 		Git:                    Git{CatfileCacheSize: 100},
 		Logging:                Logging{Level: "info", Format: "json"},
 		Housekeeping:           defaultHousekeeping(),
+		DailyMaintenance:       defaultDailyMaintenance(),
 		Timeout: Timeout{
 			UploadPackNegotiation:    config.Duration(10 * time.Minute),
 			UploadArchiveNegotiation: config.Duration(time.Minute),

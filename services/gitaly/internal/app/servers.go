@@ -58,7 +58,10 @@ func (a *App) listen() error {
 	if err != nil {
 		return err
 	}
-	a.parts = append(a.parts, background("checks", a.probes.Run), background("leftovers", a.sweep), background("temporary files", a.sweepTemp),
+	if daily := a.daily(); daily != nil {
+		a.parts = append(a.parts, background("daily maintenance", daily.Run))
+	}
+	a.parts = append(a.parts, background("housekeeping", a.writes.Scheduler.Run), background("checks", a.probes.Run), background("leftovers", a.sweep), background("temporary files", a.sweepTemp),
 		a.part("internal socket", a.internalServer(), time.Second, internal),
 		a.part("gRPC", a.externalServer(token), a.cfg.GracefulRestartTimeout.D(), external...))
 	return nil
@@ -151,14 +154,15 @@ func (a *App) internalServer() *grpc.Server {
 
 // newServer has the interceptor chain: correlation id, access line and recovery
 // outermost, so that refused calls have them too; then metrics; then the token;
-// then the limits, so that a call that waits does not outlive its token. limits is
-// nil for the hooks, whose pushes have their turn.
+// then the limits, so that a call that waits does not outlive its token; then what
+// counts writes. limits is nil for the hooks, whose pushes have their turn.
 func (a *App) newServer(auth gitalyauth.Options, limits *limit.Interceptors) *grpc.Server {
 	unary := []grpc.UnaryServerInterceptor{a.metrics.Unary, gitalyauth.UnaryInterceptor(auth)}
 	stream := []grpc.StreamServerInterceptor{a.metrics.Stream, gitalyauth.StreamInterceptor(auth)}
 	if limits != nil {
 		unary, stream = append(unary, limits.Unary), append(stream, limits.Stream)
 	}
+	unary, stream = append(unary, a.writes.Unary), append(stream, a.writes.Stream)
 	options := grpcx.ServerOptions(grpcx.Options{Log: a.log, ExposeInternal: true}, unary, stream)
 	options = append(options,
 		grpc.Creds(backchannel.ServerCredentials(insecure.NewCredentials())),

@@ -11,7 +11,6 @@ package housekeeping
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -30,15 +29,13 @@ const (
 	Heuristical Strategy = iota // what measurements of the repository call for
 	Eager                       // everything
 	References                  // of what is called for, only what makes references faster
+	pruning                     // everything, and unreachable objects go sooner
 )
 
 // String returns the name for the log.
 func (s Strategy) String() string {
-	return [...]string{"heuristical", "eager", "references"}[s]
+	return [...]string{"heuristical", "eager", "references", "pruning"}[s]
 }
-
-// pruneGrace is how long Prune keeps what it found unreachable before.
-const pruneGrace = 30 * time.Minute
 
 // Git is the part of gitcmd.Factory that this package needs.
 type Git interface {
@@ -60,6 +57,8 @@ type Observer interface {
 	HousekeepingStage(stage string, took time.Duration)
 	// HousekeepingRuns changes the number of runs that wait and that work.
 	HousekeepingRuns(waiting, working int)
+	// HousekeepingDue says how many repositories the scheduler has to visit.
+	HousekeepingDue(n int)
 }
 
 // Options is what a Manager needs.
@@ -107,30 +106,6 @@ func (m *Manager) Hold(repo *storage.Repo) (release func(), err error) {
 // Optimize does what the strategy asks for, and returns when it is done. It waits for
 // its turn among other repositories; for the same one it is errs.Exists.
 func (m *Manager) Optimize(ctx context.Context, repo *storage.Repo, s Strategy) error {
-	return m.run(ctx, repo, s.String(), func(f facts) plan {
-		switch s {
-		case Eager:
-			return f.eager()
-		case References:
-			return f.references()
-		default:
-			return f.heuristical()
-		}
-	})
-}
-
-// Prune removes the objects that were found unreachable half an hour ago or earlier,
-// and finds those that are now. Of a pool it is errs.Invalid: its members may need
-// them. Otherwise as Optimize.
-func (m *Manager) Prune(ctx context.Context, repo *storage.Repo) error {
-	if repo.IsPool() {
-		return errs.New(errs.Invalid, "pruning objects for object pool")
-	}
-	return m.run(ctx, repo, "prune", facts.pruning)
-}
-
-// run holds the repository, waits for a slot, looks and does.
-func (m *Manager) run(ctx context.Context, repo *storage.Repo, strategy string, decide func(facts) plan) error {
 	release, err := m.Hold(repo)
 	if err != nil {
 		return err
@@ -141,21 +116,35 @@ func (m *Manager) run(ctx context.Context, repo *storage.Repo, strategy string, 
 	}
 	defer m.free()
 	began := time.Now()
-	r := &run{o: m.o, repo: repo, git: &gitcmd.Repo{Dir: repo.Dir}, outcome: map[string]string{}}
-	err = r.all(ctx, decide)
+	r := &run{o: m.o, repo: repo, git: &gitcmd.Repo{Dir: repo.Dir}, strategy: s, outcome: map[string]string{}}
+	err = r.all(ctx)
 	took := time.Since(began)
 	m.o.Observer.HousekeepingStage("total", took)
 	m.o.Observer.HousekeepingTask("total", err)
-	if ctx.Err() != nil {
-		return errors.Join(ctx.Err(), err)
+	level := slog.LevelInfo
+	if len(r.outcome) == 0 {
+		level = slog.LevelDebug // it was fine as it was
 	}
-	if ok, existsErr := repo.Exists(); err != nil && !ok && existsErr == nil {
+	m.o.Log.Log(ctx, level, "housekeeping", slog.String("repository", repo.RelativePath), slog.String("storage", repo.Storage.Name),
+		slog.String("strategy", s.String()), slog.Any("tasks", r.outcome), slog.Any("reasons", r.plan.reasons),
+		slog.Float64(logging.KeyDurationMS, logging.Milliseconds(took)))
+	if err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if ok, existsErr := repo.Exists(); !ok && existsErr == nil {
 		return errs.Wrap(errs.NotFound, "repository not found", err) // removed under our hands
 	}
-	m.o.Log.InfoContext(ctx, "housekeeping", slog.String("repository", repo.RelativePath), slog.String("storage", repo.Storage.Name),
-		slog.String("strategy", strategy), slog.Any("tasks", r.outcome), slog.Any("reasons", r.plan.reasons),
-		slog.Float64(logging.KeyDurationMS, logging.Milliseconds(took)))
 	return err
+}
+
+// Prune removes the objects that were found unreachable half an hour ago or earlier,
+// and finds those that are now. Of a pool it is errs.Invalid: its members may need
+// them. Otherwise as Optimize.
+func (m *Manager) Prune(ctx context.Context, repo *storage.Repo) error {
+	if repo.IsPool() {
+		return errs.New(errs.Invalid, "pruning objects for object pool")
+	}
+	return m.Optimize(ctx, repo, pruning)
 }
 
 func (m *Manager) acquire(ctx context.Context) error {

@@ -18,6 +18,9 @@ const (
 	minUntracked     = 2
 )
 
+// pruneGrace is how long Prune keeps what it found unreachable before.
+const pruneGrace = 30 * time.Minute
+
 // reftablesCompact is the git that can decide itself whether tables want compacting.
 var reftablesCompact = gitcmd.Version{Major: 2, Minor: 45} //nolint:gochecknoglobals // a constant
 
@@ -61,6 +64,22 @@ type plan struct {
 
 func (p *plan) because(reason string) { p.reasons = append(p.reasons, reason) }
 
+// plan follows a strategy.
+func (f facts) plan(s Strategy) plan {
+	switch s {
+	case Eager:
+		return f.eager()
+	case References:
+		return f.references()
+	case pruning:
+		p := f.eager() // packing everything anew is how objects go
+		p.grace, p.packRefs, p.reasons = pruneGrace, false, []string{"pruning"}
+		return p
+	default:
+		return f.heuristical()
+	}
+}
+
 // heuristical does what is worth it.
 func (f facts) heuristical() plan {
 	p := plan{bitmap: len(f.Alternates) == 0, grace: cruftGrace}
@@ -93,13 +112,6 @@ func (f facts) eager() plan {
 	if f.hasRefs() {
 		p.graph = replaceGraph
 	}
-	return p
-}
-
-// pruning packs everything anew, which is how objects go.
-func (f facts) pruning() plan {
-	p := f.eager()
-	p.grace, p.packRefs, p.reasons = pruneGrace, false, []string{"pruning"}
 	return p
 }
 

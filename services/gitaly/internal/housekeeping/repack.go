@@ -115,7 +115,7 @@ func (r *run) packFull(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.touchPacks(); err != nil {
+	if err := r.touchPacks(loose); err != nil {
 		return err
 	}
 	flags := []string{"--all", "--reflog", "--indexed-objects", "--keep-true-parents", "--delta-islands"}
@@ -172,14 +172,20 @@ func (r *run) expiry() string {
 }
 
 // touchPacks makes now the time of all objects that are not in a cruft pack: from
-// now on they may count as unreachable.
-func (r *run) touchPacks() error {
-	now := r.o.Now()
+// now on they may count as unreachable. loose is the pack of those that were loose.
+func (r *run) touchPacks(loose string) error {
+	var names []string
+	if loose != "" {
+		names = append(names, loose)
+	}
 	for _, p := range r.packs() {
-		if p.Cruft {
-			continue
+		if !p.Cruft {
+			names = append(names, p.Name)
 		}
-		if err := os.Chtimes(r.packPath(p.Name+".pack"), now, now); err != nil {
+	}
+	now := r.o.Now()
+	for _, name := range names {
+		if err := os.Chtimes(r.packPath(name+".pack"), now, now); err != nil {
 			return err
 		}
 	}

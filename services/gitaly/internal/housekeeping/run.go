@@ -18,23 +18,27 @@ const worktreeAge = 6 * time.Hour
 
 // run is one pass over one repository.
 type run struct {
-	o       Options
-	repo    *storage.Repo
-	git     *gitcmd.Repo // without a quarantine
-	info    storage.Info
-	plan    plan
-	outcome map[string]string // by task
+	o        Options
+	repo     *storage.Repo
+	git      *gitcmd.Repo // without a quarantine
+	strategy Strategy
+	info     storage.Info
+	plan     plan
+	outcome  map[string]string // by task
 }
 
 // all goes through the stages in their order. One that fails does not keep the others
 // from their work; the end of ctx does.
-func (r *run) all(ctx context.Context, decide func(facts) plan) error {
-	faults := []error{r.stage(ctx, "clean-stale-data", r.cleanStaleData), r.stage(ctx, "clean-worktrees", r.cleanWorktrees)}
+func (r *run) all(ctx context.Context) error {
+	var faults []error
+	if r.strategy != References {
+		faults = append(faults, r.stage(ctx, "clean-stale-data", r.cleanStaleData), r.stage(ctx, "clean-worktrees", r.cleanWorktrees))
+	}
 	var err error
 	if r.info, err = r.repo.Inspect(ctx); err != nil {
 		return errors.Join(append(faults, err)...)
 	}
-	r.plan = decide(facts{Info: r.info, pool: r.repo.IsPool(), now: r.o.Now(), git: r.o.Git.Version()})
+	r.plan = facts{Info: r.info, pool: r.repo.IsPool(), now: r.o.Now(), git: r.o.Git.Version()}.plan(r.strategy)
 	for _, s := range []struct {
 		name string
 		due  bool
