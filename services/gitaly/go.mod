@@ -9,6 +9,7 @@ replace gitsplit/proto => ../../proto
 require (
 	github.com/dsnet/compress v0.0.1
 	github.com/google/go-cmp v0.7.0
+	github.com/google/licensecheck v0.3.1
 	github.com/prometheus/client_golang v1.25.0
 	gitsplit/kit v0.0.0
 	golang.org/x/sync v0.24.0
