@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -149,16 +150,29 @@ func TestLimiter_none(t *testing.T) {
 }
 
 // record is an Observer that writes down what it hears.
-type record struct{ lines []string }
+type record struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (r *record) add(line ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines = append(r.lines, fmt.Sprint(line...))
+}
 
 func (r *record) Queued(string, int)             {}
-func (r *record) Acquired(string, time.Duration) { r.lines = append(r.lines, "acquired") }
-func (r *record) Running(_ string, n int)        { r.lines = append(r.lines, fmt.Sprint("running ", n)) }
+func (r *record) Acquired(string, time.Duration) { r.add("acquired") }
+func (r *record) Running(_ string, n int)        { r.add("running ", n) }
+func (r *record) Limit(name string, n int)       { r.add(name, " ", n) }
+func (r *record) Backoff(watcher string)         { r.add("backoff ", watcher) }
 func (r *record) Dropped(_, reason string, authenticated bool) {
-	r.lines = append(r.lines, fmt.Sprint("dropped ", reason, " ", authenticated))
+	r.add("dropped ", reason, " ", authenticated)
 }
 
 func (r *record) take() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	lines := r.lines
 	r.lines = nil
 	return lines
