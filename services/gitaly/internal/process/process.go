@@ -42,6 +42,12 @@ type Options struct {
 
 	Files []*os.File // inherited besides the standard ones; the first is descriptor 3
 
+	Cgroup *Cgroup // nil is that of this process
+	// Memory bounds what the program and each of its children allocates, in bytes,
+	// and CPU the time that each computes. 0 is no bound.
+	Memory int64
+	CPU    time.Duration
+
 	// Stdin is copied to the program by a goroutine that ends when Read fails or
 	// the program has ended and Read returns; the caller makes Read return.
 	// Nil is an empty input.
@@ -75,12 +81,15 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 	p.cmd = exec.Command(o.Path, o.Args...) //nolint:gosec,noctx // the context ends the group, not the leader alone
 	p.cmd.Env, p.cmd.Dir, p.cmd.ExtraFiles = o.Env, o.Dir, o.Files
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if o.Cgroup != nil && o.Cgroup.Dir != nil {
+		p.cmd.SysProcAttr.UseCgroupFD, p.cmd.SysProcAttr.CgroupFD = true, int(o.Cgroup.Dir.Fd())
+	}
 
 	var pipes pipeSet
 	defer pipes.closeChildEnds()
 	run, err := p.connect(&pipes, o)
 	if err == nil {
-		err = p.cmd.Start()
+		err = p.start(o)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", o.Path, err), pipes.closeOurEnds())
