@@ -17,6 +17,7 @@ import (
 	"gitsplit/kit/lifecycle"
 	"gitsplit/kit/probe"
 	"gitsplit/services/gitaly/internal/api"
+	"gitsplit/services/gitaly/internal/cgroup"
 	"gitsplit/services/gitaly/internal/clone"
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/hook"
@@ -57,7 +58,8 @@ type App struct {
 	deps    *rpc.Deps
 	writes  housekeeping.Interceptors
 	run     *rundir.Dir
-	token   string // of the internal socket
+	cgroups *cgroup.Manager // nil without
+	token   string          // of the internal socket
 	parts   []lifecycle.Part
 	closers []func() error // in the order of opening
 }
@@ -79,6 +81,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *App, err error) 
 	if err := a.openRunDir(); err != nil {
 		return nil, err
 	}
+	a.openCgroups()
 	if err := a.wire(ctx); err != nil {
 		return nil, err
 	}
@@ -126,6 +129,31 @@ func (a *App) openRunDir() error {
 	return nil
 }
 
+// openCgroups puts git into control groups if they are configured. It comes after the
+// processes of a dead gitaly have been ended, which would keep its groups alive.
+func (a *App) openCgroups() {
+	if a.cfg.Cgroups.Repositories.Count == 0 {
+		return
+	}
+	groups, err := cgroup.Open(a.cfg.Cgroups.groups(), os.Getpid(), a.log)
+	if err != nil {
+		a.log.Warn("control groups cannot be used; git runs without their limits", slog.Any("error", err))
+		return
+	}
+	a.cgroups = groups
+	a.closers = append(a.closers, groups.Close)
+}
+
+// bounds are those of each git process.
+func (a *App) bounds() gitcmd.Bounds {
+	l := a.cfg.Limits
+	b := gitcmd.Bounds{Memory: l.ChildMemoryBytes, CPU: l.ChildCPUTime.D(), PushCPU: l.PushCPUTime.D()}
+	if a.cgroups != nil {
+		b.Place = a.cgroups.Place
+	}
+	return b
+}
+
 // wire makes the domain and the handlers' dependencies.
 func (a *App) wire(ctx context.Context) error {
 	path := os.Getenv("PATH")
@@ -135,7 +163,7 @@ func (a *App) wire(ctx context.Context) error {
 	a.closers = append(a.closers, catFiles.Close)
 	git, err := gitcmd.New(ctx, gitcmd.Options{
 		Path: a.cfg.Git.BinPath, SearchPath: path, Home: a.run.Home(), PackThreads: gitcmd.DefaultPackThreads(),
-		Admin: a.cfg.gitConfig(), Guard: a.guard, Observer: a.metrics, CatFiles: catFiles,
+		Admin: a.cfg.gitConfig(), Guard: a.guard, Observer: a.metrics, CatFiles: catFiles, Bounds: a.bounds(),
 	})
 	if err != nil {
 		return err

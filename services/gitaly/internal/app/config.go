@@ -50,6 +50,8 @@ type Config struct {
 	AdaptiveLimiting    AdaptiveLimiting    `toml:"adaptive_limiting"`
 	// Limits are ours: what holds for every RPC that has no [[concurrency]].
 	Limits Limits `toml:"limits"`
+	// Cgroups keeps git processes in control groups, if a hierarchy is ours to use.
+	Cgroups Cgroups `toml:"cgroups"`
 }
 
 // Storage is one [[storage]].
@@ -134,12 +136,14 @@ func DefaultConfig() Config {
 			UploadArchiveNegotiation: config.Duration(time.Minute),
 			TransferIdle:             config.Duration(10 * time.Minute),
 		},
+		Cgroups:             Cgroups{Mountpoint: "/sys/fs/cgroup", HierarchyRoot: "gitaly"},
 		PackObjectsLimiting: PackObjectsLimiting{ConcurrencyLimits: ConcurrencyLimits{MaxConcurrency: defaultPacks}},
 		AdaptiveLimiting:    AdaptiveLimiting{CPUThrottledThreshold: 0.5, MemoryThreshold: 0.6},
 		Limits: Limits{
 			CallsPerRepository: 8, Calls: 64, CallWait: config.Duration(30 * time.Second),
 			TransfersPerRepository: 128, Transfers: 256, TransferWait: config.Duration(10 * time.Minute),
-			QueueSize: defaultQueue,
+			QueueSize: defaultQueue, ChildMemoryBytes: 2 << 30,
+			ChildCPUTime: config.Duration(time.Minute), PushCPUTime: config.Duration(5 * time.Minute),
 		},
 	}
 }
@@ -149,7 +153,7 @@ const minSecret = 32
 
 // Validate reports every fault with its key.
 func (c Config) Validate() error {
-	faults := slices.Concat(c.listenFaults(), c.storageFaults(), c.limitFaults(), c.housekeepingFaults())
+	faults := slices.Concat(c.listenFaults(), c.storageFaults(), c.limitFaults(), c.housekeepingFaults(), c.Cgroups.faults())
 	add := func(key, format string, args ...any) {
 		faults = append(faults, fmt.Errorf(key+": "+format, args...))
 	}

@@ -60,10 +60,21 @@ type Limits struct {
 	TransferWait           config.Duration `toml:"transfer_wait"`
 	// QueueSize is how many wait for each of them, and per repository.
 	QueueSize int `toml:"queue_size"`
+	// ChildMemoryBytes bounds what each git process allocates. Packs mapped into memory
+	// do not count, so it need not grow with them.
+	ChildMemoryBytes int64 `toml:"child_memory_bytes"`
+	// ChildCPUTime bounds the computing of a git process that answers a question,
+	// PushCPUTime that of one which takes a push in; fetches, archives and
+	// housekeeping have none.
+	ChildCPUTime config.Duration `toml:"child_cpu_time"`
+	PushCPUTime  config.Duration `toml:"push_cpu_time"`
 }
 
 // defaultQueue is how many calls wait unless the configuration says otherwise.
 const defaultQueue = 500
+
+// minChildMemory is what a hook in Go needs, which inherits the bound of its git.
+const minChildMemory = 256 << 20
 
 // The limit of packs for one client, as GitLab has it.
 const (
@@ -145,8 +156,12 @@ func (c Config) limitFaults() []error {
 		}
 	}
 	l := c.Limits
-	if min(l.CallsPerRepository, l.Calls, l.TransfersPerRepository, l.Transfers, l.QueueSize, int(l.CallWait), int(l.TransferWait)) < 0 {
+	if min(l.CallsPerRepository, l.Calls, l.TransfersPerRepository, l.Transfers, l.QueueSize, int(l.CallWait), int(l.TransferWait),
+		int(l.ChildMemoryBytes), int(l.ChildCPUTime), int(l.PushCPUTime)) < 0 {
 		faults = append(faults, fmt.Errorf("limits: nothing in it may be below 0"))
+	}
+	if l.ChildMemoryBytes > 0 && l.ChildMemoryBytes < minChildMemory {
+		faults = append(faults, fmt.Errorf("limits.child_memory_bytes: %d is less than git's hooks need, %d", l.ChildMemoryBytes, minChildMemory))
 	}
 	return faults
 }

@@ -23,6 +23,7 @@ import (
 
 // Repo is where git works.
 type Repo struct {
+	Name       string   // storage and path, as the protocol names it
 	Dir        string   // the repository's directory, absolute
 	ObjectDir  string   // quarantine, absolute; "" for the repository's own objects
 	Alternates []string // object directories read besides ObjectDir, absolute
@@ -86,8 +87,9 @@ type Options struct {
 	PackThreads int
 	Admin       []Config // the operator's settings; they win
 	Grace       time.Duration
-	Guard       Guard     // may be nil
-	Observer    Observer  // may be nil
+	Guard       Guard    // may be nil
+	Observer    Observer // may be nil
+	Bounds      Bounds
 	CatFiles    *CatFiles // keeps cat-file processes; may be nil
 }
 
@@ -95,6 +97,7 @@ type Options struct {
 type Factory struct {
 	o       Options
 	version Version
+	ooms    *oomWatch
 }
 
 // New finds git and asks its version. Versions before MinVersion are refused.
@@ -106,7 +109,7 @@ func New(ctx context.Context, o Options) (*Factory, error) {
 	if o.Path, err = filepath.Abs(path); err != nil {
 		return nil, fmt.Errorf("find git: %w", err)
 	}
-	f := &Factory{o: o}
+	f := &Factory{o: o, ooms: newOOMWatch("/proc/vmstat")}
 	var out strings.Builder
 	if err := f.Run(ctx, nil, Spec{Name: "version", Stdout: &out}); err != nil {
 		return nil, err
@@ -139,10 +142,12 @@ func (f *Factory) ForgetRepo(dir string) { f.o.CatFiles.forget(dir) }
 
 // Process is a running git.
 type Process struct {
-	proc   *process.Process
-	name   string
-	stderr *tail
-	end    func(clean bool)
+	factory *Factory
+	proc    *process.Process
+	name    string
+	begin   time.Time
+	stderr  *tail
+	end     func(clean bool)
 }
 
 // Start starts git; repo is nil for the few sub-commands without one. Wait must
@@ -159,13 +164,17 @@ func (f *Factory) Start(ctx context.Context, repo *Repo, s Spec) (*Process, erro
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{name: s.Name, stderr: &tail{next: s.Stderr}, end: f.enter(ctx, repo, s.Name)}
-	p.proc, err = process.Start(ctx, process.Options{
+	p := &Process{factory: f, name: s.Name, begin: time.Now(), stderr: &tail{next: s.Stderr}}
+	o := process.Options{
 		Path: f.o.Path, Args: args, Env: f.environment(ctx, repo, s), Dir: f.o.Home, Grace: f.o.Grace,
 		Stdin: s.Stdin, Stdout: s.Stdout, Stderr: p.stderr, Files: s.Files,
 		Background: s.Background,
-	})
-	if err != nil {
+	}
+	if err := f.bound(&o, repo, s); err != nil {
+		return nil, err
+	}
+	p.end = f.enter(ctx, repo, s.Name)
+	if p.proc, err = process.Start(ctx, o); err != nil {
 		p.end(true)
 		return nil, fmt.Errorf("git %s: %w", s.Name, err)
 	}
@@ -187,8 +196,8 @@ func (f *Factory) enter(ctx context.Context, repo *Repo, name string) func(clean
 	}
 }
 
-// Wait waits for the end of git and all its children. A failure is an *Error,
-// or the context's error.
+// Wait waits for the end of git and all its children. A failure is an *Error, which
+// an errs.Exhausted wraps if one of its bounds ended git, or the context's error.
 func (p *Process) Wait() error {
 	err := p.proc.Wait()
 	p.end(err == nil || !process.Signalled(err) && !subcommands[p.name].litters)
@@ -196,7 +205,7 @@ func (p *Process) Wait() error {
 	if err == nil || !errors.As(err, &exit) {
 		return err
 	}
-	return &Error{Command: p.name, Code: process.ExitCode(err), Stderr: p.stderr.String(), Err: err}
+	return p.factory.shortage(&Error{Command: p.name, Code: process.ExitCode(err), Stderr: p.stderr.String(), Err: err}, p.begin)
 }
 
 // Run starts git and waits for it.
@@ -233,10 +242,11 @@ func (e *Error) Error() string {
 // Unwrap returns the exit error, and the context's if it ended the process.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Exited reports whether git itself ended with one of the codes.
+// Exited reports whether git itself ended with one of the codes, and not because a
+// bound ended it: then the code is no answer.
 func Exited(err error, codes ...int) bool {
 	var e *Error
-	if !errors.As(err, &e) {
+	if !errors.As(err, &e) || Short(err) {
 		return false
 	}
 	for _, c := range codes {

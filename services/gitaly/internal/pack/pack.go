@@ -24,6 +24,7 @@ import (
 type Git interface {
 	Start(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec) (*gitcmd.Process, error)
 	Run(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec) error
+	OutOfMemory(since time.Time) bool
 }
 
 // HookSetup is how git finds gitaly-hooks, and gitaly-hooks finds us.

@@ -54,10 +54,11 @@ func (s *Service) ReceivePack(ctx context.Context, repo *storage.Repo, p Push, s
 	spec.Env = append(spec.Env, PushIDKey+"="+id)
 	sh, ctx, done := s.shield(ctx, id)
 	defer done()
-	gate := &gate{w: sh.writer(streams.Stdout), repo: repo.Dir, since: time.Now(), log: s.o.Log}
+	r := newReason(s.o.Git)
+	gate := &gate{w: &bands{w: sh.writer(streams.Stdout), reason: r}, repo: repo.Dir, since: time.Now(), log: s.o.Log}
 	spec.Stdin, spec.Stdout = streams.Stdin, gate
 	if streams.Stderr != nil {
-		spec.Stderr = sh.writer(streams.Stderr)
+		spec.Stderr = r.stderr(sh.writer(streams.Stderr))
 	}
 	proc, err := s.o.Git.Start(ctx, &repo.Repo, spec)
 	if err != nil {

@@ -43,9 +43,11 @@ func (s *Service) UploadPack(ctx context.Context, repo *storage.Repo, f Fetch, s
 	if !f.StatelessRPC {
 		defer limit(cancel, s.o.UploadPackNegotiation, n.onDone)()
 	}
-	spec.Stdin, spec.Stdout, spec.Stderr = n, &packWatch{w: streams.Stdout, seen: n.settled}, streams.Stderr
+	r := newReason(s.o.Git)
+	spec.Stdin, spec.Stderr = n, r.stderr(streams.Stderr)
+	spec.Stdout = &packWatch{w: &bands{w: streams.Stdout, reason: r}, seen: n.settled}
 	err = s.o.Git.Run(ctx, &repo.Repo, spec)
-	return n.statistics(), timedOut(err)
+	return n.statistics(), timedOut(r.explain(err))
 }
 
 // timedOut leaves of an error the time limit that caused it, if one did.

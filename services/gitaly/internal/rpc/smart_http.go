@@ -19,7 +19,7 @@ type SmartHTTP struct {
 // httpFailed is FailedPrecondition for a git that failed, with the text around.
 func httpFailed(err error, text string) error {
 	var e *gitcmd.Error
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && !gitcmd.Short(err) {
 		return errs.Wrap(errs.FailedPrecondition, fmt.Sprintf("%s: %v", text, e.Err), err)
 	}
 	return err

@@ -36,7 +36,7 @@ func (s SmartHTTP) infoRefs(req *gitalypb.InfoRefsRequest, stream gitalypb.Smart
 		GitProtocol: req.GetGitProtocol(), ConfigOptions: req.GetGitConfigOptions(),
 	}, out)
 	var failed *gitcmd.Error
-	if errors.As(err, &failed) {
+	if errors.As(err, &failed) && !gitcmd.Short(err) {
 		return fmt.Errorf("wait: %w", failed.Err)
 	}
 	return err

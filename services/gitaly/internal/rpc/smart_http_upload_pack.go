@@ -8,6 +8,7 @@ import (
 	"gitsplit/kit/errs"
 	"gitsplit/kit/sidechannel"
 	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/pack"
 )
 
@@ -28,7 +29,7 @@ func (s SmartHTTP) PostUploadPackWithSidechannel(ctx context.Context, req *gital
 	defer t.note(ctx)
 	fetch := pack.Fetch{GitProtocol: req.GetGitProtocol(), ConfigOptions: req.GetGitConfigOptions(), StatelessRPC: true}
 	stats, err := s.Packs.UploadPack(ctx, repo, fetch, pack.Streams{Stdin: t.reader(conn), Stdout: t.writer(conn)})
-	if _, gitFailed := exited(err); gitFailed && stats.GetDeepen() != "" {
+	if _, gitFailed := exited(err); gitFailed && !gitcmd.Short(err) && stats.GetDeepen() != "" {
 		err = nil // expected: a shallow client hangs up between its requests
 	}
 	if err != nil {

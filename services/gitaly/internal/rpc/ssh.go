@@ -26,7 +26,7 @@ func exited(err error) (int32, bool) {
 // commandFailed has the wording of wire/gitaly.md §5.4 for a git that failed.
 func commandFailed(err error) error {
 	var e *gitcmd.Error
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && !gitcmd.Short(err) {
 		return fmt.Errorf("cmd wait: %w", e.Err)
 	}
 	return err

@@ -38,7 +38,7 @@ func (s SSH) SSHUploadPackWithSidechannel(ctx context.Context, req *gitalypb.SSH
 	switch {
 	case pack.ClientLeft(err):
 		return nil, errs.Wrap(errs.Canceled, "user canceled the request", err)
-	case errors.As(err, &failed):
+	case errors.As(err, &failed) && !gitcmd.Short(err):
 		return nil, fmt.Errorf("running upload-pack: cmd wait: %w, stderr: %q", failed.Err, failed.Stderr)
 	case err != nil:
 		return nil, err

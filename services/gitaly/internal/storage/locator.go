@@ -55,7 +55,7 @@ func (l *Locator) Locate(msg *gitalypb.Repository) (*Repo, error) {
 		return nil, err
 	}
 	return &Repo{
-		Repo:    gitcmd.Repo{Dir: filepath.Join(s.Path, clean)},
+		Repo:    gitcmd.Repo{Name: name + "/" + clean, Dir: filepath.Join(s.Path, clean)},
 		Storage: s, RelativePath: clean,
 	}, nil
 }
