@@ -23,7 +23,6 @@ import (
 	"gitsplit/services/gitaly/internal/hook"
 	"gitsplit/services/gitaly/internal/housekeeping"
 	"gitsplit/services/gitaly/internal/leftover"
-	"gitsplit/services/gitaly/internal/limit"
 	"gitsplit/services/gitaly/internal/monitor"
 	"gitsplit/services/gitaly/internal/operation"
 	"gitsplit/services/gitaly/internal/pack"
@@ -175,7 +174,13 @@ func (a *App) wire(ctx context.Context) error {
 	hooks := hook.New(hook.Options{
 		API: client, CustomDir: a.cfg.Hooks.CustomHooksDir, GitBinDir: git.BinDir(), SearchPath: path, Home: a.run.Home(), Log: a.log,
 	})
-	setup := pack.HookSetup{New: a.run.NewHooks, Custom: hooks.HasCustom, RuntimeDir: a.run.Path, Socket: a.run.Socket(), Token: a.token}
+	setup := pack.HookSetup{
+		New: a.run.NewHooks, Custom: hooks.HasCustom, PackObjects: a.run.PackObjects(), RuntimeDir: a.run.Path, Socket: a.run.Socket(), Token: a.token,
+	}
+	packs, err := a.packs(git, setup)
+	if err != nil {
+		return err
+	}
 	peers := gitalyclient.NewPool(gitalyclient.Options{ClientName: "gitaly", Log: a.log})
 	a.closers = append(a.closers, peers.Close)
 	remotes := remote.New(git)
@@ -185,16 +190,11 @@ func (a *App) wire(ctx context.Context) error {
 	a.deps = &rpc.Deps{
 		Locator: a.locator, Git: git, Protocols: a.metrics, Log: a.log, Version: Version, Now: time.Now, Ready: a.ready,
 		Housekeeping: keeper,
-		PackLimit:    limit.NewPacks(a.cfg.packLimit(), a.metrics.Packs),
 		Hooks:        hooks, Operations: operation.New(operation.Options{Git: git, Hooks: hooks, Setup: setup, Remotes: remotes, Log: a.log, Now: time.Now}),
 		Directory: remote.Directory{Locator: a.locator, Git: git, Peers: peers}, Outbound: remote.Policy{AllowLocal: a.cfg.Remote.AllowLocalNetworks},
 		Remotes: remotes, Clones: clone.New(git, remotes),
 		Pools: pool.New(pool.Options{Git: git, Remotes: remotes, Keeper: keeper, Writers: a.guard, Log: a.log}),
-		Packs: pack.New(pack.Options{
-			Git: git, Hooks: setup, Log: a.log, FinishTimeout: finishTimeout, Idle: a.cfg.Timeout.TransferIdle.D(),
-			UploadPackNegotiation:    a.cfg.Timeout.UploadPackNegotiation.D(),
-			UploadArchiveNegotiation: a.cfg.Timeout.UploadArchiveNegotiation.D(),
-		}),
+		Packs: packs,
 	}
 	a.writes = housekeeping.Interceptors{Scheduler: housekeeping.NewScheduler(a.deps.Housekeeping), Locator: a.locator}
 	return nil

@@ -55,7 +55,7 @@ func bridge() int {
 }
 
 // httpBridge is what workhorse will be.
-func (b *bundle) httpBridge(t *testing.T) string {
+func (b *bundle) httpBridge(t testing.TB) string {
 	t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := b.serveHTTP(w, r); err != nil {

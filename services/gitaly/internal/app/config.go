@@ -45,6 +45,8 @@ type Config struct {
 	Concurrency      []Concurrency    `toml:"concurrency"`
 	Housekeeping     Housekeeping     `toml:"housekeeping"`
 	DailyMaintenance DailyMaintenance `toml:"daily_maintenance"`
+	// PackObjectsCache shares the packs of clones and fetches.
+	PackObjectsCache PackObjectsCache `toml:"pack_objects_cache"`
 	// PackObjectsLimiting limits the packs that are made for one client.
 	PackObjectsLimiting PackObjectsLimiting `toml:"pack_objects_limiting"`
 	AdaptiveLimiting    AdaptiveLimiting    `toml:"adaptive_limiting"`
@@ -137,6 +139,7 @@ func DefaultConfig() Config {
 			TransferIdle:             config.Duration(10 * time.Minute),
 		},
 		Cgroups:             Cgroups{Mountpoint: "/sys/fs/cgroup", HierarchyRoot: "gitaly"},
+		PackObjectsCache:    defaultPackObjectsCache(),
 		PackObjectsLimiting: PackObjectsLimiting{ConcurrencyLimits: ConcurrencyLimits{MaxConcurrency: defaultPacks}},
 		AdaptiveLimiting:    AdaptiveLimiting{CPUThrottledThreshold: 0.5, MemoryThreshold: 0.6},
 		Limits: Limits{
@@ -153,7 +156,7 @@ const minSecret = 32
 
 // Validate reports every fault with its key.
 func (c Config) Validate() error {
-	faults := slices.Concat(c.listenFaults(), c.storageFaults(), c.limitFaults(), c.housekeepingFaults(), c.Cgroups.faults())
+	faults := slices.Concat(c.listenFaults(), c.storageFaults(), c.limitFaults(), c.housekeepingFaults(), c.Cgroups.faults(), c.PackObjectsCache.faults())
 	add := func(key, format string, args ...any) {
 		faults = append(faults, fmt.Errorf(key+": "+format, args...))
 	}

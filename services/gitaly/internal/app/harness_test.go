@@ -104,7 +104,7 @@ func (s *syncBuffer) String() string {
 }
 
 // short is a directory whose name leaves room for socket names.
-func short(t *testing.T) string {
+func short(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "g")
 	if err != nil {
@@ -115,7 +115,7 @@ func short(t *testing.T) string {
 }
 
 // setup starts a gitaly; alter changes its configuration first.
-func setup(t *testing.T, alter ...func(*app.Config)) *bundle {
+func setup(t testing.TB, alter ...func(*app.Config)) *bundle {
 	t.Helper()
 	dir := short(t)
 	b := &bundle{api: &fakeAPI{}, log: &syncBuffer{}, dir: filepath.Join(dir, "repos"), address: "unix:" + dir + "/gitaly.sock"}
@@ -150,7 +150,7 @@ func setup(t *testing.T, alter ...func(*app.Config)) *bundle {
 }
 
 // start runs gitaly until the test's end, or until b.stop.
-func (b *bundle) start(t *testing.T) {
+func (b *bundle) start(t testing.TB) {
 	t.Helper()
 	log, err := logging.New(b.log, logging.Options{Service: "gitaly", Level: "debug"})
 	if err != nil {
@@ -185,7 +185,7 @@ func repository(rel string) *gitalypb.Repository {
 }
 
 // create makes a repository in gitaly.
-func (b *bundle) create(t *testing.T, rel string) string {
+func (b *bundle) create(t testing.TB, rel string) string {
 	t.Helper()
 	_, err := gitalypb.NewRepositoryServiceClient(b.conn).CreateRepository(t.Context(), &gitalypb.CreateRepositoryRequest{
 		Repository: repository(rel), DefaultBranch: []byte("main"),
@@ -202,7 +202,7 @@ type client struct {
 	env []string
 }
 
-func (b *bundle) client(t *testing.T) *client {
+func (b *bundle) client(t testing.TB) *client {
 	t.Helper()
 	c := &client{dir: t.TempDir()}
 	c.env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "GIT_") }),
@@ -222,13 +222,13 @@ func (c *client) command(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 // try runs git and returns all it printed.
-func (c *client) try(t *testing.T, args ...string) (string, error) {
+func (c *client) try(t testing.TB, args ...string) (string, error) {
 	t.Helper()
 	out, err := c.command(t.Context(), args...).CombinedOutput()
 	return string(out), err
 }
 
-func (c *client) git(t *testing.T, args ...string) string {
+func (c *client) git(t testing.TB, args ...string) string {
 	t.Helper()
 	out, err := c.try(t, args...)
 	if err != nil {
@@ -238,7 +238,7 @@ func (c *client) git(t *testing.T, args ...string) string {
 }
 
 // commit writes a file and commits it.
-func (c *client) commit(t *testing.T, name, content string) string {
+func (c *client) commit(t testing.TB, name, content string) string {
 	t.Helper()
 	path := filepath.Join(c.dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -255,7 +255,7 @@ func (c *client) commit(t *testing.T, name, content string) string {
 func remote(rel string) string { return "ssh://git@gitaly/" + rel }
 
 // assertClean looks for what an ended push must not leave, and for damage.
-func (b *bundle) assertClean(t *testing.T, dir string) {
+func (b *bundle) assertClean(t testing.TB, dir string) {
 	t.Helper()
 	for _, pattern := range []string{"objects/tmp_objdir-*", "refs/heads/*.lock", "*.lock", "objects/pack/*.keep", "objects/pack/tmp_*"} {
 		if found, _ := filepath.Glob(filepath.Join(dir, pattern)); len(found) > 0 {

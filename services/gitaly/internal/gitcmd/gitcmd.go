@@ -41,6 +41,9 @@ type Spec struct {
 	Exclude []string // literal paths to leave out of Paths, or of everything
 
 	Config []Config // from the request, checked by ParseConfig
+	// IgnoreShallow makes git forget the repository's own shallow file: pack-objects is
+	// told of the client's commits without parents instead.
+	IgnoreShallow bool
 	// Secrets are settings that nobody may see in the arguments or the environment
 	// of git, such as headers with passwords.
 	Secrets []Config

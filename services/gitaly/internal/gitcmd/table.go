@@ -54,7 +54,7 @@ var subcommands = map[string]subcommand{
 	"pack-objects": {endOfOptions: true, traces: PackTraces, flags: []string{
 		"--quiet", "--local", "--non-empty", "--all", "--reflog", "--indexed-objects", "--keep-true-parents", "--keep-unreachable",
 		"--delta-base-offset", "--delta-islands", "--cruft", "--cruft-expiration=", "--stdin-packs", "--unpacked", "--incremental",
-		"--pack-loose-unreachable"}},
+		"--pack-loose-unreachable", "--revs", "--stdout", "--thin", "--shallow", "--progress", "--include-tag", "--filter="}},
 	"multi-pack-index write": {traces: PackTraces, flags: []string{"--bitmap", "--stdin-packs", "--preferred-pack=", "--no-progress"}},
 	"commit-graph write": {traces: PackTraces, flags: []string{
 		"--reachable", "--changed-paths", "--split", "--split=replace", "--size-multiple=", "--no-progress"}},
@@ -155,6 +155,9 @@ func (f *Factory) arguments(repo *Repo, s Spec) ([]string, error) {
 	}
 	if c.paths && !c.excludes {
 		args = append(args, "--literal-pathspecs")
+	}
+	if s.IgnoreShallow {
+		args = append(args, "--shallow-file", "")
 	}
 	for _, kv := range f.configuration(c, s) {
 		args = append(args, "-c", kv.Key+"="+kv.Value)

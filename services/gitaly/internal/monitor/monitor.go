@@ -18,6 +18,8 @@ type Metrics struct {
 	housekeeping
 	// Packs are those of the limit of pack-objects.
 	Packs PackLimits
+	// PackCache are those of the cache before it.
+	PackCache *PackCache
 
 	started          *prometheus.CounterVec
 	handled          *prometheus.CounterVec
@@ -36,7 +38,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &Metrics{
-		limits: newLimits(reg), housekeeping: newHousekeeping(reg), Packs: newPackLimits(reg),
+		limits: newLimits(reg), housekeeping: newHousekeeping(reg), Packs: newPackLimits(reg), PackCache: newPackCache(reg),
 		started: counter("grpc_server_started_total", "RPCs started.", "grpc_type", "grpc_service", "grpc_method"),
 		handled: counter("grpc_server_handled_total", "RPCs completed.", "grpc_type", "grpc_service", "grpc_method", "grpc_code"),
 		handling: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -88,11 +90,7 @@ func (m *Metrics) Denied(context.Context, string, error) { m.denied.Inc() }
 
 // CatFileLookup counts whether a git cat-file was there from an earlier request.
 func (m *Metrics) CatFileLookup(hit bool) {
-	kind := "miss"
-	if hit {
-		kind = "hit"
-	}
-	m.catFiles.WithLabelValues(kind).Inc()
+	m.catFiles.WithLabelValues(hitOrMiss(hit)).Inc()
 }
 
 // CatFileStarted counts a new git cat-file.

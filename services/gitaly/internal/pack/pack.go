@@ -18,6 +18,7 @@ import (
 
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/storage"
+	"gitsplit/services/gitaly/internal/streamcache"
 )
 
 // Git is the part of gitcmd.Factory that this package needs.
@@ -32,10 +33,13 @@ type HookSetup struct {
 	// New makes a directory with the named hooks for one push; the push removes it.
 	New func(names ...string) (string, error)
 	// Custom reports whether the site has a custom hook of that name.
-	Custom     func(repo *storage.Repo, name string) (bool, error)
-	RuntimeDir string
-	Socket     string // the internal socket's path
-	Token      string // good on that socket only
+	Custom func(repo *storage.Repo, name string) (bool, error)
+	// PackObjects is gitaly-hooks under the name by which it stands in for git
+	// pack-objects.
+	PackObjects string
+	RuntimeDir  string
+	Socket      string // the internal socket's path
+	Token       string // good on that socket only
 }
 
 // Options is what a Service needs.
@@ -50,17 +54,34 @@ type Options struct {
 	// Until a fetch has sent "done", and an archive request its end.
 	UploadPackNegotiation    time.Duration
 	UploadArchiveNegotiation time.Duration
+	// Cache shares packs; nil leaves them to upload-pack. SpoolDir is for what its
+	// clients ask for, where that is long.
+	Cache    *streamcache.Cache
+	SpoolDir string
+	// ShareFrom is the size of a repository's packs, in bytes, from which on a fetch
+	// looks for its pack in the cache although no other fetch is under way.
+	ShareFrom int64
+	// Limit bounds the packs in the making.
+	Limit Limit
+}
+
+// Limit gives turns to clients, by their address and user.
+type Limit interface {
+	Acquire(ctx context.Context, remoteIP, username string) (release func(), err error)
 }
 
 // Service runs transport commands. It is safe for concurrent use.
 type Service struct {
-	o      Options
-	mu     sync.Mutex
-	pushes map[string]*shield
+	o       Options
+	mu      sync.Mutex
+	pushes  map[string]*shield
+	fetches map[string]int // under way, by directory
 }
 
 // New returns a service.
-func New(o Options) *Service { return &Service{o: o, pushes: map[string]*shield{}} }
+func New(o Options) *Service {
+	return &Service{o: o, pushes: map[string]*shield{}, fetches: map[string]int{}}
+}
 
 // Streams are the caller's ends. Stdin must return from Read when the RPC ends.
 type Streams struct {

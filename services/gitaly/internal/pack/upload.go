@@ -9,13 +9,16 @@ import (
 	"time"
 
 	"gitsplit/kit/errs"
+	"gitsplit/kit/hookpayload"
 	"gitsplit/kit/pktline"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/storage"
 )
 
-// Fetch is how a client fetches.
+// Fetch is how a client fetches, and who it is.
 type Fetch struct {
+	Repository    *gitalypb.Repository // as it came
+	User          hookpayload.UserDetails
 	GitProtocol   string
 	ConfigOptions []string
 	StatelessRPC  bool // HTTP
@@ -34,6 +37,11 @@ func (s *Service) UploadPack(ctx context.Context, repo *storage.Repo, f Fetch, s
 	spec, err := transport("upload-pack", f.GitProtocol, f.ConfigOptions, flags...)
 	if err != nil {
 		return nil, errs.New(errs.Invalid, err.Error())
+	}
+	others, done := s.fetching(repo)
+	defer done()
+	if err := s.hookPackObjects(&spec, repo, f, others); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -18,7 +18,6 @@ import (
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/hook"
 	"gitsplit/services/gitaly/internal/housekeeping"
-	"gitsplit/services/gitaly/internal/limit"
 	"gitsplit/services/gitaly/internal/operation"
 	"gitsplit/services/gitaly/internal/pack"
 	"gitsplit/services/gitaly/internal/pool"
@@ -40,7 +39,6 @@ type Deps struct {
 	Operations   *operation.Service
 	Housekeeping *housekeeping.Manager
 	Protocols    ProtocolObserver
-	PackLimit    *limit.Packs // for packs that no cache has
 	Log          *slog.Logger
 	Version      string // of this server
 	// Ready says why the server cannot work, for ReadinessCheck.

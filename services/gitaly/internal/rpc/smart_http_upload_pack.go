@@ -27,7 +27,7 @@ func (s SmartHTTP) PostUploadPackWithSidechannel(ctx context.Context, req *gital
 	defer func() { _ = conn.Close() }()
 	var t transfer
 	defer t.note(ctx)
-	fetch := pack.Fetch{GitProtocol: req.GetGitProtocol(), ConfigOptions: req.GetGitConfigOptions(), StatelessRPC: true}
+	fetch := newFetch(ctx, req, "http")
 	stats, err := s.Packs.UploadPack(ctx, repo, fetch, pack.Streams{Stdin: t.reader(conn), Stdout: t.writer(conn)})
 	if _, gitFailed := exited(err); gitFailed && !gitcmd.Short(err) && stats.GetDeepen() != "" {
 		err = nil // expected: a shallow client hangs up between its requests

@@ -28,7 +28,7 @@ func (s SSH) SSHUploadPackWithSidechannel(ctx context.Context, req *gitalypb.SSH
 	s.protocol(ctx, req.GetGitProtocol())
 	var t transfer
 	defer t.note(ctx)
-	fetch := pack.Fetch{GitProtocol: req.GetGitProtocol(), ConfigOptions: req.GetGitConfigOptions()}
+	fetch := newFetch(ctx, req, "ssh")
 	stats, err := s.Packs.UploadPack(ctx, repo, fetch, pack.Streams{
 		Stdin:  t.reader(conn),
 		Stdout: t.writer(pktline.NewBandWriter(conn, pktline.BandData)),

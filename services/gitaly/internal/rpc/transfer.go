@@ -93,3 +93,20 @@ func newPush(ctx context.Context, req pushRequest, protocol string) pack.Push {
 		StatelessRPC:  protocol == "http",
 	}
 }
+
+// fetchRequest is what the requests of both fetch RPCs have in common.
+type fetchRequest interface {
+	GetRepository() *gitalypb.Repository
+	GetGitProtocol() string
+	GetGitConfigOptions() []string
+}
+
+// newFetch collects who fetches. protocol is ssh or http.
+func newFetch(ctx context.Context, req fetchRequest, protocol string) pack.Fetch {
+	return pack.Fetch{
+		Repository: req.GetRepository(), User: hookpayload.UserDetails{
+			Username: incoming(ctx, "username"), UserID: incoming(ctx, "user_id"), Protocol: protocol, RemoteIP: incoming(ctx, "remote_ip"),
+		},
+		GitProtocol: req.GetGitProtocol(), ConfigOptions: req.GetGitConfigOptions(), StatelessRPC: protocol == "http",
+	}
+}

@@ -51,10 +51,13 @@ func Open(base, hookBinary string, log *slog.Logger) (_ *Dir, err error) {
 	if d.lock, err = lock(d.Path); err != nil {
 		return nil, fmt.Errorf("runtime directory: %w", err)
 	}
-	for _, sub := range []string{"sock.d", "home"} {
+	for _, sub := range []string{"sock.d", "home", "chan.d"} {
 		if err := os.Mkdir(filepath.Join(d.Path, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("runtime directory: %w", err)
 		}
+	}
+	if err := os.Symlink(hookBinary, d.PackObjects()); err != nil {
+		return nil, fmt.Errorf("runtime directory: %w", err)
 	}
 	return d, nil
 }
@@ -152,6 +155,10 @@ func prune(base string, log *slog.Logger) error {
 
 // Socket is the path of the internal socket.
 func (d *Dir) Socket() string { return filepath.Join(d.Path, "sock.d", "intern") }
+
+// PackObjects is the hook program under the name by which it stands in for git
+// pack-objects.
+func (d *Dir) PackObjects() string { return filepath.Join(d.Path, "gitaly-hooks") }
 
 // Home is an empty directory.
 func (d *Dir) Home() string { return filepath.Join(d.Path, "home") }

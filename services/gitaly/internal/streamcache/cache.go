@@ -3,8 +3,9 @@
 // file for a while.
 //
 // Every stream goes through a file while it is made, so that a caller may join at any
-// time and still read from the start. Whether the file stays is decided at its end:
-// only if the stream was asked for often enough. Files have no names: whoever reads
+// time and still read from the start. At its end the file stays for the moment in which
+// those who asked at the same time may still come, and longer if the stream was asked
+// for often enough. Files have no names: whoever reads
 // holds them open, and a crash leaves nothing behind.
 //
 // A stream that does not fit, because the cache or the disk is full, passes by the
@@ -30,7 +31,7 @@ type Options struct {
 	MaxAge         time.Duration // of a complete stream
 	MaxBytes       int64         // of all files together
 	MinFree        int64         // bytes of the disk that stay free
-	MinOccurrences int           // a stream is kept that was asked for more often than this within MaxAge
+	MinOccurrences int           // a stream is kept so long that was asked for more often than this within MaxAge
 	// Backpressure makes a stream wait for its fastest reader, so that no work is done
 	// for nobody.
 	Backpressure bool
@@ -54,6 +55,9 @@ const (
 	maxKept = 1024
 	maxSeen = 8192
 )
+
+// linger is how long any complete stream stays, for those who come a little late.
+const linger = 5 * time.Second
 
 // prefix begins the names that files have for a moment.
 const prefix = "stream-"
@@ -94,9 +98,9 @@ func New(o Options) (*Cache, error) {
 }
 
 // Serve writes the stream of the key to w: one that is there, or is being made, or
-// that generate makes now. It returns an error of generate, of w, or of ctx; for the
-// other readers a stream goes on.
-func (c *Cache) Serve(ctx context.Context, key string, w io.Writer, generate Generate) error {
+// that generate makes now. generated reports whether generate was called; it may go on
+// for other readers. The error is generate's, w's or ctx's.
+func (c *Cache) Serve(ctx context.Context, key string, w io.Writer, generate Generate) (generated bool, err error) {
 	for {
 		s, r, first := c.attach(ctx, key, generate)
 		n, err := s.copy(ctx, r, w)
@@ -106,10 +110,10 @@ func (c *Cache) Serve(ctx context.Context, key string, w io.Writer, generate Gen
 		}
 		var failed *generateError
 		if !errors.As(err, &failed) {
-			return err
+			return first, err
 		}
 		if first || n > 0 || ctx.Err() != nil {
-			return failed.err
+			return first, failed.err
 		}
 		// Who only joined does not fail for the reasons of another, such as its limits.
 	}
@@ -129,7 +133,7 @@ func (c *Cache) attach(ctx context.Context, key string, generate Generate) (s *s
 	}
 	s.keep = s.keep || often
 	if s.place != nil {
-		c.kept.MoveToFront(s.place)
+		c.use(s)
 	}
 	s.holders++
 	return s, s.join(), !found
@@ -186,7 +190,7 @@ func (c *Cache) finish(s *stream, err error) {
 		c.o.Observer.Generated(size)
 	}
 	if c.streams[s.key] == s {
-		if whole && s.keep {
+		if whole {
 			c.keep(s)
 		} else {
 			delete(c.streams, s.key)

@@ -33,16 +33,33 @@ func (c *Cache) tempFile() (file, error) {
 // keep makes a complete stream stay. c.mu is held, as for all below.
 func (c *Cache) keep(s *stream) {
 	s.holders++
-	s.place = c.kept.PushFront(s)
-	s.expiry = time.AfterFunc(c.o.MaxAge, func() {
+	s.place = c.kept.PushBack(s)
+	age := min(linger, c.o.MaxAge)
+	s.until = time.Now().Add(age)
+	s.expiry = time.AfterFunc(age, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if s.place != nil {
+		if s.place != nil && !time.Now().Before(s.until) {
 			c.forget(s.place)
 		}
 	})
+	c.use(s)
 	for c.kept.Len() > maxKept {
 		c.forget(c.kept.Back())
+	}
+}
+
+// use notes that somebody wants a stream that stays: if that was often enough, it
+// stays for its whole age, and what nobody asked for again goes before it.
+func (c *Cache) use(s *stream) {
+	if !s.keep {
+		return
+	}
+	c.kept.MoveToFront(s.place)
+	if !s.aged {
+		s.aged = true
+		s.until = time.Now().Add(c.o.MaxAge)
+		s.expiry.Reset(c.o.MaxAge)
 	}
 }
 

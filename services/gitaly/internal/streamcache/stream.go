@@ -37,11 +37,13 @@ type stream struct {
 	writing  sync.Mutex    // held for one Write
 
 	// Guarded by Cache.mu.
-	keep    bool
+	keep    bool  // asked for often enough
 	holders int   // of the file: the maker, readers, the cache
 	held    int64 // bytes that are counted for the file
 	place   *list.Element
 	expiry  *time.Timer
+	until   time.Time
+	aged    bool // its whole age has begun
 
 	mu      sync.Mutex
 	grown   chan struct{} // closed, and made anew, when there is more to read

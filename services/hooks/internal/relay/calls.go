@@ -14,7 +14,7 @@ func (c *client) preReceive(s Streams) (int32, error) {
 		return 1, err
 	}
 	first := &gitalypb.PreReceiveHookRequest{
-		Repository: c.repo, EnvironmentVariables: c.environ, GitPushOptions: pushOptions(c.environ),
+		Repository: c.payload.Repository, EnvironmentVariables: c.environ, GitPushOptions: pushOptions(c.environ),
 	}
 	if err := ignoreEOF(stream.Send(first)); err != nil {
 		return 1, err
@@ -32,7 +32,7 @@ func (c *client) postReceive(s Streams) (int32, error) {
 		return 1, err
 	}
 	first := &gitalypb.PostReceiveHookRequest{
-		Repository: c.repo, EnvironmentVariables: c.environ, GitPushOptions: pushOptions(c.environ),
+		Repository: c.payload.Repository, EnvironmentVariables: c.environ, GitPushOptions: pushOptions(c.environ),
 	}
 	if err := ignoreEOF(stream.Send(first)); err != nil {
 		return 1, err
@@ -57,7 +57,7 @@ func (c *client) update(args []string, s Streams) (int32, error) {
 		return 1, fmt.Errorf("%w: update wants a reference and two object ids", errUsage)
 	}
 	stream, err := c.api.UpdateHook(c.ctx, &gitalypb.UpdateHookRequest{
-		Repository: c.repo, EnvironmentVariables: c.environ,
+		Repository: c.payload.Repository, EnvironmentVariables: c.environ,
 		Ref: []byte(args[0]), OldValue: args[1], NewValue: args[2],
 	})
 	if err != nil {
@@ -75,7 +75,7 @@ func (c *client) referenceTransaction(args []string, s Streams) (int32, error) {
 	if err != nil {
 		return 1, err
 	}
-	first := &gitalypb.ReferenceTransactionHookRequest{Repository: c.repo, EnvironmentVariables: c.environ, State: state}
+	first := &gitalypb.ReferenceTransactionHookRequest{Repository: c.payload.Repository, EnvironmentVariables: c.environ, State: state}
 	if err := ignoreEOF(stream.Send(first)); err != nil {
 		return 1, err
 	}

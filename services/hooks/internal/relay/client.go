@@ -29,11 +29,11 @@ type client struct {
 	ctx     context.Context //nolint:containedctx // the process makes one call
 	conn    *grpc.ClientConn
 	api     gitalypb.HookServiceClient
-	repo    *gitalypb.Repository
+	payload hookpayload.Payload
 	environ []string
 }
 
-func dial(ctx context.Context, p hookpayload.Payload, environ []string) (*client, error) {
+func newClient(ctx context.Context, p hookpayload.Payload, environ []string) (*client, error) {
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy(), grpc.WithDisableServiceConfig(),
 	}
@@ -53,7 +53,7 @@ func dial(ctx context.Context, p hookpayload.Payload, environ []string) (*client
 	}
 	return &client{
 		ctx: metadata.AppendToOutgoingContext(ctx, md...), conn: conn, api: gitalypb.NewHookServiceClient(conn),
-		repo: p.Repository, environ: environ,
+		payload: p, environ: environ,
 	}, nil
 }
 
@@ -68,6 +68,8 @@ func (c *client) run(name string, args []string, s Streams) (int32, error) {
 		return c.postReceive(s)
 	case "update":
 		return c.update(args, s)
+	case packObjects:
+		return c.packObjects(args, s)
 	}
 	return c.referenceTransaction(args, s)
 }

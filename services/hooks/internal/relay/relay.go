@@ -1,8 +1,8 @@
 // Package relay carries one git hook to gitaly and back (wire/gitaly.md §6): the
 // environment and stdin go there, stdout, stderr and the exit status come back.
 //
-// git starts this for every hook of every push, so a start must take a few
-// milliseconds: mind what is imported.
+// git starts this for every hook of every push, and for every pack that it sends, so a
+// start must take a few milliseconds: mind what is imported.
 package relay
 
 import (
@@ -11,6 +11,9 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"gitsplit/kit/hookpayload"
 )
@@ -30,7 +33,15 @@ var hooks = map[string]hookpayload.Hook{ //nolint:gochecknoglobals // a constant
 	"update":                hookpayload.Update,
 	"post-receive":          hookpayload.PostReceive,
 	"reference-transaction": hookpayload.ReferenceTransaction,
+	packObjects:             hookpayload.PackObjects,
 }
+
+// packObjects is the name of the program itself: upload-pack runs "gitaly-hooks git
+// pack-objects …" in place of git.
+const packObjects = "gitaly-hooks"
+
+// errExhausted follows when it is worth trying again (wire/gitaly.md §6.7).
+var errExhausted = errors.New("error resource exhausted, please try again later")
 
 // errUsage is a command line that git does not use.
 var errUsage = errors.New("subcommand name invalid")
@@ -50,7 +61,7 @@ func Main(ctx context.Context, args, environ []string, s Streams) int {
 	if !payload.Has(bit) || skip(name, args[1:]) {
 		return 0
 	}
-	c, err := dial(ctx, payload, environ)
+	c, err := newClient(ctx, payload, environ)
 	if err != nil {
 		return fail(s, errors.New(failure))
 	}
@@ -60,7 +71,11 @@ func Main(ctx context.Context, args, environ []string, s Streams) int {
 		return fail(s, err)
 	}
 	if err != nil {
-		return fail(s, errors.New(failure))
+		code := fail(s, errors.New(failure))
+		if status.Code(err) == codes.ResourceExhausted {
+			return fail(s, errExhausted)
+		}
+		return code
 	}
 	return int(code)
 }
