@@ -62,15 +62,23 @@ var noStorage = badRepository{"storage is gone", repository("good.git"), codes.N
 
 // notNeeded are the RPCs that work without a repository at the place.
 var notNeeded = map[string]string{
-	"/gitaly.RepositoryService/CreateRepository": "makes it",
-	"/gitaly.RepositoryService/RepositoryExists": "its absence is the answer",
-	"/gitaly.RepositoryService/RemoveRepository": "removes what is left of a damaged one",
+	"/gitaly.RepositoryService/CreateRepository":             "makes it",
+	"/gitaly.RepositoryService/CreateRepositoryFromBundle":   "makes it",
+	"/gitaly.RepositoryService/CreateRepositoryFromSnapshot": "makes it",
+	"/gitaly.RepositoryService/CreateRepositoryFromURL":      "makes it",
+	"/gitaly.RepositoryService/CreateFork":                   "makes it",
+	"/gitaly.ObjectPoolService/CreateObjectPool":             "makes it",
+	"/gitaly.RepositoryService/RepositoryExists":             "its absence is the answer",
+	"/gitaly.RepositoryService/RemoveRepository":             "removes what is left of a damaged one",
 }
 
 // firstOf is what an RPC wants to know before it looks at the repository.
 var firstOf = map[string]proto.Message{
-	"/gitaly.SSHService/SSHReceivePack":        &gitalypb.SSHReceivePackRequest{GlId: "key-1"},
-	"/gitaly.SmartHTTPService/PostReceivePack": &gitalypb.PostReceivePackRequest{GlId: "key-1"},
+	"/gitaly.SSHService/SSHReceivePack":             &gitalypb.SSHReceivePackRequest{GlId: "key-1"},
+	"/gitaly.SmartHTTPService/PostReceivePack":      &gitalypb.PostReceivePackRequest{GlId: "key-1"},
+	"/gitaly.RepositoryService/CreateFork":          &gitalypb.CreateForkRequest{SourceRepository: repository("good.git")},
+	"/gitaly.ObjectPoolService/CreateObjectPool":    &gitalypb.CreateObjectPoolRequest{Origin: repository("good.git")},
+	"/gitaly.ObjectPoolService/FetchIntoObjectPool": &gitalypb.FetchIntoObjectPoolRequest{Origin: repository("good.git")},
 }
 
 // TestRepositoryOfRequest sends every bad repository to every RPC that acts on one.
@@ -100,6 +108,7 @@ func TestRepositoryOfRequest(t *testing.T) {
 	}
 	check := func(name string, rows ...badRepository) {
 		for _, row := range rows {
+			row = row.of(name)
 			err := b.call(t, name, present[name], row.repo)
 			if status.Code(err) != row.code || status.Convert(err).Message() != row.text {
 				t.Errorf("%s, %s: %v, want %v %q", name, row.name, err, row.code, row.text)
@@ -126,6 +135,22 @@ func TestRepositoryOfRequest(t *testing.T) {
 			t.Errorf("%s is not there", name)
 		}
 	}
+}
+
+// of is the row as an RPC answers it: those about pools have texts of their own.
+func (row badRepository) of(name string) badRepository {
+	if !strings.HasPrefix(name, "/gitaly.ObjectPoolService/") || method.Of(name).Target[0].Name() != "object_pool" || row == noStorage {
+		return row
+	}
+	switch {
+	case strings.HasSuffix(name, "/FetchIntoObjectPool") && row.repo.GetStorageName() != "default":
+		row.text = "origin has different storage than object pool"
+	case row.repo == nil:
+		row.text = "no object pool repository"
+	case slices.Contains(badPlaces, row):
+		row.code, row.text = codes.InvalidArgument, "invalid object pool directory"
+	}
+	return row
 }
 
 // targeted lists the RPCs of the protocol that act on a repository.
