@@ -50,10 +50,10 @@ func (r *reason) text() string {
 	said := string(r.said)
 	r.mu.Unlock()
 	switch {
-	case strings.Contains(said, "resource exhausted"): // gitaly-hooks, of a limit (wire/gitaly.md §6.7)
-		return busy
 	case strings.Contains(said, "fatal: Out of memory"), strings.Contains(said, "Cannot allocate memory"), r.git.OutOfMemory(r.begin):
 		return gitcmd.ShortOfMemory
+	case strings.Contains(said, "resource exhausted"): // gitaly-hooks, of a limit (wire/gitaly.md §6.7)
+		return busy
 	}
 	return ""
 }
