@@ -23,6 +23,7 @@ import (
 	"gitsplit/services/gitaly/internal/hook"
 	"gitsplit/services/gitaly/internal/housekeeping"
 	"gitsplit/services/gitaly/internal/leftover"
+	"gitsplit/services/gitaly/internal/mirror"
 	"gitsplit/services/gitaly/internal/monitor"
 	"gitsplit/services/gitaly/internal/operation"
 	"gitsplit/services/gitaly/internal/pack"
@@ -192,7 +193,7 @@ func (a *App) wire(ctx context.Context) error {
 		Housekeeping: keeper,
 		Hooks:        hooks, Operations: operation.New(operation.Options{Git: git, Hooks: hooks, Setup: setup, Remotes: remotes, Log: a.log, Now: time.Now}),
 		Directory: remote.Directory{Locator: a.locator, Git: git, Peers: peers}, Outbound: remote.Policy{AllowLocal: a.cfg.Remote.AllowLocalNetworks},
-		Remotes: remotes, Clones: clone.New(git, remotes),
+		Remotes: remotes, Clones: clone.New(git, remotes), Mirrors: mirror.New(git, remotes),
 		Pools: pool.New(pool.Options{Git: git, Remotes: remotes, Keeper: keeper, Writers: a.guard, Log: a.log}),
 		Packs: packs,
 	}

@@ -140,6 +140,7 @@ func (a *App) externalServer(token string) *grpc.Server {
 	gitalypb.RegisterOperationServiceServer(srv, rpc.Operation{Deps: a.deps})
 	gitalypb.RegisterBlobServiceServer(srv, rpc.Blob{Deps: a.deps})
 	gitalypb.RegisterServerServiceServer(srv, rpc.Server{Deps: a.deps})
+	gitalypb.RegisterRemoteServiceServer(srv, rpc.Remote{Deps: a.deps})
 	gitalypb.RegisterObjectPoolServiceServer(srv, rpc.ObjectPool{Deps: a.deps})
 	return srv
 }

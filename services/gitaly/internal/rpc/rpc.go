@@ -18,6 +18,7 @@ import (
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/hook"
 	"gitsplit/services/gitaly/internal/housekeeping"
+	"gitsplit/services/gitaly/internal/mirror"
 	"gitsplit/services/gitaly/internal/operation"
 	"gitsplit/services/gitaly/internal/pack"
 	"gitsplit/services/gitaly/internal/pool"
@@ -51,6 +52,7 @@ type Deps struct {
 	Remotes   *remote.Service
 	Clones    *clone.Service
 	Pools     *pool.Service
+	Mirrors   *mirror.Service
 }
 
 // repository finds the repository of a request and notes it for the access line.
