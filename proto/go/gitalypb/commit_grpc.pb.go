@@ -76,7 +76,7 @@ type CommitServiceClient interface {
 	ListFiles(ctx context.Context, in *ListFilesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListFilesResponse], error)
 	// Reads one commit. One that does not exist is a good answer without it.
 	FindCommit(ctx context.Context, in *FindCommitRequest, opts ...grpc.CallOption) (*FindCommitResponse, error)
-	// Counts lines and files that a commit changed. InvalidArgument when it does not exist.
+	// Counts lines and files that a commit changed. NotFound when it does not exist.
 	CommitStats(ctx context.Context, in *CommitStatsRequest, opts ...grpc.CallOption) (*CommitStatsResponse, error)
 	// Walks the history of one revision, or of all branches.
 	FindAllCommits(ctx context.Context, in *FindAllCommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FindAllCommitsResponse], error)
@@ -510,7 +510,7 @@ type CommitServiceServer interface {
 	ListFiles(*ListFilesRequest, grpc.ServerStreamingServer[ListFilesResponse]) error
 	// Reads one commit. One that does not exist is a good answer without it.
 	FindCommit(context.Context, *FindCommitRequest) (*FindCommitResponse, error)
-	// Counts lines and files that a commit changed. InvalidArgument when it does not exist.
+	// Counts lines and files that a commit changed. NotFound when it does not exist.
 	CommitStats(context.Context, *CommitStatsRequest) (*CommitStatsResponse, error)
 	// Walks the history of one revision, or of all branches.
 	FindAllCommits(*FindAllCommitsRequest, grpc.ServerStreamingServer[FindAllCommitsResponse]) error

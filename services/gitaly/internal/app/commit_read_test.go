@@ -220,10 +220,7 @@ func TestCommitService_manyCommits(t *testing.T) {
 	if _, err := drain(stream); status.Code(err) != codes.Canceled {
 		t.Errorf("after leaving: %v", err)
 	}
-	eventually(t, "no rev-list works in the repository", func() bool {
-		found, _ := exec.CommandContext(t.Context(), "pgrep", "-f", x.dir+".*rev-list").Output()
-		return len(found) == 0
-	})
+	eventually(t, "no rev-list works in the repository", func() bool { return !works(t, x.dir+".*rev-list") })
 }
 
 // signedWith makes a commit with signature headers of which nothing is true but the

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -286,10 +287,11 @@ func TestCommitService_FindCommits(t *testing.T) {
 	}
 	for _, bad := range []*gitalypb.FindCommitsRequest{
 		{Offset: -1}, {Paths: [][]byte{{}}}, {Revision: []byte("--output=x")}, {MessageRegex: "\x00"}, {IncludeReferencedBy: [][]byte{[]byte("\x00")}}, {Author: []byte("a\x00")},
+		{Paths: [][]byte{bytes.Repeat([]byte("a/"), 1<<19)}}, {Paths: slices.Repeat([][]byte{bytes.Repeat([]byte("a"), 1<<10)}, 1<<10)}, {Paths: [][]byte{[]byte("a\x00")}},
 	} {
 		bad.Repository, bad.Limit = x.repo, 1
 		if _, err := drain(ignore(commits.FindCommits(ctx, bad))); status.Code(err) != codes.InvalidArgument {
-			t.Errorf("FindCommits(%v): %v", bad, err)
+			t.Errorf("FindCommits(%.200v): %v", bad, err)
 		}
 	}
 	var named []string

@@ -115,10 +115,10 @@ func TestRefService_UpdateReferences(t *testing.T) {
 	}
 }
 
-// works reports whether a git process is at work in a directory.
-func works(t *testing.T, dir string) bool {
+// works reports whether there is a process whose command line matches a pattern.
+func works(t *testing.T, pattern string) bool {
 	t.Helper()
-	found, _ := exec.CommandContext(t.Context(), "pgrep", "-f", dir).Output()
+	found, _ := exec.CommandContext(t.Context(), "pgrep", "-f", pattern).Output()
 	return len(found) > 0
 }
 
@@ -138,9 +138,9 @@ func TestRefService_UpdateReferences_canceled(t *testing.T) {
 	if err := stream.Send(first); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "git waits for more", func() bool { return works(t, x.dir) })
+	eventually(t, "git waits for more", func() bool { return works(t, x.dir+".*update-ref") })
 	cancel()
-	eventually(t, "git has ended", func() bool { return !works(t, x.dir) })
+	eventually(t, "git has ended", func() bool { return !works(t, x.dir+".*update-ref") })
 	stream, err = gitalypb.NewRefServiceClient(x.conn).UpdateReferences(t.Context())
 	if err != nil {
 		t.Fatal(err)

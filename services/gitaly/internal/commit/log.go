@@ -105,3 +105,19 @@ func shortStat(c *gitalypb.GitCommit, line string) {
 		}
 	}
 }
+
+// Stats counts what a commit changed against its first parent. One that is not there
+// is errs.NotFound.
+func Stats(ctx context.Context, git Git, repo *gitcmd.Repo, revision string) (oid string, stats *gitalypb.CommitStatInfo, err error) {
+	c, err := Find(ctx, git, repo, revision)
+	if err != nil {
+		return "", nil, err
+	}
+	w := Walk{Revisions: []string{c.GetId()}, Flags: []string{"--diff-merges=first-parent"}}
+	w.Limit(1)
+	err = Log(ctx, git, repo, w, false, true, func(c *gitalypb.GitCommit) error {
+		stats = c.GetShortStats()
+		return nil
+	})
+	return c.GetId(), stats, err
+}

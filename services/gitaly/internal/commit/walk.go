@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -88,8 +89,31 @@ func (w Walk) spec(extra ...string) (gitcmd.Spec, error) {
 			s.Args = append(s.Args, r)
 		}
 	}
-	return s, nil
+	return s, w.checkSize()
 }
+
+// What the system lets us give a program: one argument of 128 KiB, 2 MiB in all with
+// the environment.
+const (
+	maxArgument  = 100 << 10
+	maxArguments = 1 << 20
+)
+
+// checkSize refuses what could not be given to git as arguments.
+func (w Walk) checkSize() error {
+	total := 0
+	for _, arg := range slices.Concat(w.Revisions, w.Paths, w.Flags, w.ReferencedBy) {
+		if strings.ContainsRune(arg, 0) {
+			return errs.New(errs.Invalid, "NUL in a path or pattern")
+		}
+		if total += len(arg) + pointerSize; len(arg) > maxArgument || total > maxArguments {
+			return errs.New(errs.Invalid, "too many or too long revisions, paths or patterns")
+		}
+	}
+	return nil
+}
+
+const pointerSize = 8
 
 // flip turns a revision's meaning around. A range has two ends and keeps them.
 func flip(r string) string {

@@ -16,7 +16,7 @@ type subcommand struct {
 	endOfOptions bool     // knows --end-of-options in the oldest git we run with
 	paths        bool     // takes paths after "--"
 	excludes     bool     // takes paths to leave out, too
-	flags        []string // what callers may set; one ending in "=" takes a value
+	flags        []string // what callers may set; one ending in "=" takes a value, as does one ending in "+", at once
 	config       []Config // settings of this sub-command alone
 }
 
@@ -62,6 +62,7 @@ var subcommands = map[string]subcommand{
 	"prune":          {traces: PackTraces, flags: []string{"--expire="}},
 	"pack-refs":      {traces: RefTraces, flags: []string{"--all", "--no-prune", "--auto"}},
 	"worktree prune": {traces: PackTraces},
+	"blame":          {paths: true, flags: []string{"--porcelain", "-L+", "--ignore-revs-file="}},
 	"update-index":   {flags: []string{"-z", "--index-info"}},
 	"log": {endOfOptions: true, paths: true, flags: append([]string{"--format=", "--follow", "--shortstat", "-z",
 		"--decorate=full", "--decorate-refs=", "--diff-merges=first-parent"}, walkFlags()...)},
@@ -136,7 +137,8 @@ func (c subcommand) leaves() Traces {
 // permits reports whether the table allows the flag.
 func (c subcommand) permits(flag string) bool {
 	return slices.ContainsFunc(c.flags, func(f string) bool {
-		return flag == f || strings.HasSuffix(f, "=") && strings.HasPrefix(flag, f)
+		short, attached := strings.CutSuffix(f, "+")
+		return flag == f || (attached || strings.HasSuffix(f, "=")) && strings.HasPrefix(flag, short)
 	})
 }
 

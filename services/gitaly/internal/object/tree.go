@@ -40,6 +40,9 @@ func (e Entry) Type() string {
 // Regular reports whether the entry is a file, and no symbolic link.
 func (e Entry) Regular() bool { return e.Mode&modeMask == modeRegular }
 
+// maxPath bounds a path, in bytes: it may become an argument of git.
+const maxPath = 64 << 10
+
 // maxDepth bounds how deep trees are followed (security-baseline.md §12).
 const maxDepth = 2048
 
@@ -84,6 +87,9 @@ func (r *Reader) RootTree(revision string) (string, error) {
 // CleanPath normalises a path inside a repository: no leading or trailing slash,
 // "" for the root. One that leads out is errs.Invalid.
 func CleanPath(p string) (string, error) {
+	if len(p) > maxPath {
+		return "", errs.New(errs.Invalid, "path is too long")
+	}
 	clean := path.Clean("/" + p)[1:]
 	if strings.ContainsRune(p, 0) || strings.HasPrefix(path.Clean(p), "..") {
 		return "", errs.New(errs.Invalid, "path is outside of the repository")

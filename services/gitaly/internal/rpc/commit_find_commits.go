@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"errors"
-	"strings"
 
 	"google.golang.org/grpc/codes"
 
@@ -88,9 +87,6 @@ func logWalk(req *gitalypb.FindCommitsRequest) (commit.Walk, error) {
 		if len(p) == 0 {
 			return w, invalid("path is empty string")
 		}
-	}
-	if strings.ContainsRune(string(req.GetAuthor())+req.GetMessageRegex()+strings.Join(w.ReferencedBy, ""), 0) {
-		return w, invalid("NUL in a pattern")
 	}
 	switch {
 	case req.GetAll():

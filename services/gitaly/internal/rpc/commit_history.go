@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"strings"
 
 	"gitsplit/kit/errs"
 	"gitsplit/proto/go/gitalypb"
@@ -48,9 +47,6 @@ func (s Commit) CommitsByMessage(req *gitalypb.CommitsByMessageRequest, stream g
 	}
 	if req.GetQuery() == "" {
 		return invalid("empty Query")
-	}
-	if strings.ContainsRune(req.GetQuery(), 0) {
-		return invalid("NUL in a pattern")
 	}
 	revision := string(req.GetRevision())
 	if revision == "" {

@@ -92,8 +92,13 @@ func readEntries(objects *object.Reader, dir object.Entry, req *gitalypb.GetTree
 	if errors.Is(err, errTooMany) {
 		return nil, errs.New(errs.Exhausted, "the tree has too many entries: list its directories one by one")
 	}
-	if req.GetSort() == gitalypb.GetTreeEntriesRequest_TREES_FIRST {
+	switch req.GetSort() {
+	case gitalypb.GetTreeEntriesRequest_TREES_FIRST:
 		slices.SortStableFunc(entries, func(a, b object.Entry) int { return cmp.Compare(rank(a), rank(b)) })
+	case gitalypb.GetTreeEntriesRequest_FILESYSTEM:
+		slices.SortStableFunc(entries, func(a, b object.Entry) int {
+			return cmp.Or(cmp.Compare(min(rank(a), 1), min(rank(b), 1)), cmp.Compare(a.Path, b.Path))
+		})
 	}
 	return entries, err
 }
