@@ -70,6 +70,12 @@ var subcommands = map[string]subcommand{
 	"hash-object": {flags: []string{"-tcommit", "-tblob", "-w", "--no-filters", "--stdin-paths"}},
 	"mktree":      {flags: []string{"-z", "--batch", "--missing"}},
 	"mktag":       {},
+	"diff-tree": {endOfOptions: true, paths: true, config: diffConfig(), flags: append([]string{
+		"-r", "-z", "-m", "-c", "--raw", "--numstat", "--no-abbrev", "--stdin", "--root", "--diff-filter=", "--combined-all-paths"}, diffFlags()...)},
+	"diff":         {endOfOptions: true, paths: true, config: diffConfig(), flags: append([]string{"--unified="}, diffFlags()...)},
+	"format-patch": {endOfOptions: true, paths: true, config: diffConfig(), flags: append([]string{"--stdout", "--signature="}, diffFlags()...)},
+	"range-diff":   {config: diffConfig(), flags: append([]string{"--no-color", "--no-abbrev"}, diffFlags()...)},
+	"patch-id":     {flags: []string{"--verbatim"}},
 }
 
 func walkFlags() []string {
@@ -78,6 +84,18 @@ func walkFlags() []string {
 		"--author=", "--grep=", "--regexp-ignore-case", "--max-parents=", "--first-parent", "--no-merges",
 		"--reverse", "--topo-order", "--date-order", "--cherry-pick", "--right-only",
 	}
+}
+
+func diffFlags() []string {
+	return []string{
+		"--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/", "--patch", "--full-index",
+		"--find-renames", "--find-renames=", "--no-renames", "--ignore-space-change", "--ignore-all-space", "--word-diff=porcelain",
+	}
+}
+
+// diffConfig makes output that is parsed look the same whatever a repository says.
+func diffConfig() []Config {
+	return []Config{{"diff.suppressBlankEmpty", "false"}, {"core.quotePath", "true"}}
 }
 
 func receivePackConfig() []Config {
