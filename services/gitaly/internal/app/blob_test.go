@@ -59,14 +59,23 @@ func commitOf(branch, title string, files map[string]string) string {
 	for _, name := range names {
 		switch mode, content, _ := strings.Cut(files[name], " "); mode {
 		case "D":
-			fmt.Fprintf(&s, "D %q\n", name)
+			fmt.Fprintf(&s, "D %s\n", quoted(name))
 		case "160000":
-			fmt.Fprintf(&s, "M 160000 %s %q\n", content, name)
+			fmt.Fprintf(&s, "M 160000 %s %s\n", content, quoted(name))
 		default:
-			fmt.Fprintf(&s, "M %s inline %q\ndata %d\n%s\n", mode, name, len(content), content)
+			fmt.Fprintf(&s, "M %s inline %s\ndata %d\n%s\n", mode, quoted(name), len(content), content)
 		}
 	}
 	return s.String() + "\n"
+}
+
+// quoted writes a path as fast-import reads any byte of it.
+func quoted(name string) string {
+	var s strings.Builder
+	for _, b := range []byte(name) {
+		fmt.Fprintf(&s, `\%03o`, b)
+	}
+	return `"` + s.String() + `"`
 }
 
 // listed renders a listing: path, size and data of each blob.

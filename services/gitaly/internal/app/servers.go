@@ -139,6 +139,7 @@ func (a *App) externalServer(token string) *grpc.Server {
 	gitalypb.RegisterCommitServiceServer(srv, rpc.Commit{Deps: a.deps})
 	gitalypb.RegisterOperationServiceServer(srv, rpc.Operation{Deps: a.deps})
 	gitalypb.RegisterBlobServiceServer(srv, rpc.Blob{Deps: a.deps})
+	gitalypb.RegisterDiffServiceServer(srv, rpc.Diff{Deps: a.deps})
 	gitalypb.RegisterServerServiceServer(srv, rpc.Server{Deps: a.deps})
 	gitalypb.RegisterRemoteServiceServer(srv, rpc.Remote{Deps: a.deps})
 	gitalypb.RegisterObjectPoolServiceServer(srv, rpc.ObjectPool{Deps: a.deps})
