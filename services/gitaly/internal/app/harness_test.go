@@ -136,6 +136,7 @@ func setup(t testing.TB, alter ...func(*app.Config)) *bundle {
 	b.cfg.Storages = []app.Storage{{Name: "default", Path: b.dir}}
 	b.cfg.Auth.Token, b.cfg.GitLab.Secret = secretText, secretText
 	b.cfg.GracefulRestartTimeout = config.Duration(time.Second)
+	b.cfg.DailyMaintenance.Disabled = true // tests run at noon, too
 	b.cfg.GitLab.URL = "http+unix://" + url.PathEscape(apiAddr)
 	for _, a := range alter {
 		a(&b.cfg)

@@ -97,10 +97,13 @@ func (observer) HousekeepingStage(string, time.Duration) {}
 func (observer) HousekeepingRuns(int, int)               {}
 func (observer) HousekeepingDue(int)                     {}
 
-func setup(t *testing.T) *bundle {
+func setup(t *testing.T) *bundle { return setupGit(t, "git") }
+
+// setupGit uses the git at a path.
+func setupGit(t *testing.T, path string) *bundle {
 	t.Helper()
 	guard := leftover.NewGuard(logging.Discard(), time.Now)
-	factory, err := gitcmd.New(t.Context(), gitcmd.Options{SearchPath: os.Getenv("PATH"), Home: t.TempDir(), PackThreads: 1, Guard: guard})
+	factory, err := gitcmd.New(t.Context(), gitcmd.Options{Path: path, SearchPath: os.Getenv("PATH"), Home: t.TempDir(), PackThreads: 1, Guard: guard})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -446,6 +449,43 @@ func TestOptimize_interrupted(t *testing.T) {
 			fsck(t, repo)
 		}
 	}
+}
+
+// TestOptimize_killed: what a git that was killed had begun goes at once.
+func TestOptimize_killed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	on, script := filepath.Join(dir, "on"), filepath.Join(dir, "git")
+	if err := os.WriteFile(script, fmt.Appendf(nil, `#!/bin/sh
+case "$* " in
+*" pack-objects "*) [ -e %[1]s ] && { echo x >"$2/objects/pack/tmp_pack_x"; kill -KILL $$; } ;;
+*" commit-graph "*) [ -e %[1]s ] && { echo x >"$2/objects/info/commit-graphs/commit-graph-chain.lock"; kill -KILL $$; } ;;
+*" pack-refs "*) [ -e %[1]s ] && { echo x >"$2/packed-refs.lock"; kill -KILL $$; } ;;
+esac
+exec git "$@"
+`, on), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b := setupGit(t, script)
+	repo := b.create(t, "a.git")
+	id := commit(t, repo, "main", "x")
+	b.optimize(t, repo, housekeeping.Eager)
+	commit(t, repo, "main", "y")
+	if err := os.WriteFile(on, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.manager.Optimize(t.Context(), repo, housekeeping.Eager); err == nil {
+		t.Error("a killed git is no failure")
+	}
+	fsck(t, repo)
+	if err := os.Remove(on); err != nil {
+		t.Fatal(err)
+	}
+	b.optimize(t, repo, housekeeping.Eager)
+	if info := inspect(t, repo); len(info.Packs) != 1 || !has(t, repo, id) {
+		t.Errorf("%+v", info)
+	}
+	fsck(t, repo)
 }
 
 // TestOptimize_canceled ends with the context, and leaves nothing.
