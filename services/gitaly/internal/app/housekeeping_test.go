@@ -47,7 +47,7 @@ func TestOptimizeRepository(t *testing.T) {
 		c.git(t, "push", "-q", remote(rel), "HEAD:refs/heads/main", fmt.Sprintf("HEAD:refs/heads/b%d", i))
 	}
 	before := b.info(t, rel)
-	if before.GetObjects().GetLooseObjectsCount() != 7 || before.GetReferences().GetLooseCount() != 4 || before.GetMultiPackIndex().GetVersion() != 0 {
+	if before.GetObjects().GetPackfileCount() != 3 || before.GetReferences().GetLooseCount() != 4 || before.GetMultiPackIndex().GetVersion() != 0 {
 		t.Fatalf("before: %v", before)
 	}
 	b.optimize(t, rel, gitalypb.OptimizeRepositoryRequest_STRATEGY_HEURISTICAL)

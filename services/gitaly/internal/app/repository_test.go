@@ -37,7 +37,7 @@ func TestRepositoryService(t *testing.T) {
 		}
 	}
 	info, err := repos.RepositoryInfo(ctx, &gitalypb.RepositoryInfoRequest{Repository: x.repo})
-	if err != nil || info.GetReferences().GetLooseCount() != 4 || info.GetObjects().GetLooseObjectsCount() == 0 || info.GetSize() == 0 {
+	if err != nil || info.GetReferences().GetLooseCount() != 4 || info.GetObjects().GetPackfileCount() == 0 || info.GetSize() == 0 {
 		t.Errorf("RepositoryInfo = %v, %v", info, err)
 	}
 	if size, err := repos.RepositorySize(ctx, &gitalypb.RepositorySizeRequest{Repository: x.repo}); err != nil || size.GetSize() == 0 {

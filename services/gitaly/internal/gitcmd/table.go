@@ -102,6 +102,9 @@ func receivePackConfig() []Config {
 	c := []Config{
 		{"receive.advertisePushOptions", "true"}, {"receive.advertiseAtomic", "true"}, {"receive.autogc", "false"},
 		{"receive.keepAlive", "5"}, {"receive.maxInputSize", "5368709120"}, {"transfer.fsckObjects", "true"},
+		// The pack stays as it came. Unpacked, each object would be synced alone, and what
+		// is large would be compressed now and again for every clone.
+		{"receive.unpackLimit", "1"},
 	}
 	for _, ns := range []string{"environments", "keep-around", "merge-requests", "pipelines", "remotes", "tmp"} {
 		c = append(c, Config{"receive.hideRefs", "refs/" + ns + "/"})
