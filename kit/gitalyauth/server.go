@@ -19,6 +19,8 @@ type Options struct {
 	Now func() time.Time
 	// Refused, if set, hears of each call that did not pass, also of those let through by Transitioning.
 	Refused func(ctx context.Context, fullMethod string, err error)
+	// Accepted, if set, hears of each call with a good token.
+	Accepted func(ctx context.Context, fullMethod string)
 }
 
 // healthPrefix: probes carry no token. Everything else needs one, reflection included.
@@ -50,6 +52,9 @@ func (o Options) check(ctx context.Context, fullMethod string) error {
 	}
 	err := o.verify(ctx)
 	if err == nil {
+		if o.Accepted != nil {
+			o.Accepted(ctx, fullMethod)
+		}
 		return nil
 	}
 	if o.Refused != nil {

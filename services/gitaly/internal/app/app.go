@@ -59,7 +59,9 @@ type App struct {
 	writes  housekeeping.Interceptors
 	run     *rundir.Dir
 	cgroups *cgroup.Manager // nil without
-	token   string          // of the internal socket
+	limits  limits
+	cert    *certificate // of the TLS listener; nil without
+	token   string       // of the internal socket
 	parts   []lifecycle.Part
 	closers []func() error // in the order of opening
 }
@@ -82,6 +84,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *App, err error) 
 		return nil, err
 	}
 	a.openCgroups()
+	a.makeLimits()
 	if err := a.wire(ctx); err != nil {
 		return nil, err
 	}

@@ -95,7 +95,7 @@ func (a *App) packs(git *gitcmd.Factory, setup pack.HookSetup) (*pack.Service, e
 		Cache:                    cache,
 		SpoolDir:                 a.ownDir("tmp"),
 		ShareFrom:                a.cfg.PackObjectsCache.ShareFrom,
-		Limit:                    limit.NewPacks(a.cfg.packLimit(), a.metrics.Packs),
+		Limit:                    limit.NewPacks(a.limits.packs, a.metrics.Packs),
 	}), nil
 }
 

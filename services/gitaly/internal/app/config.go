@@ -23,6 +23,11 @@ type Config struct {
 	SocketPath string `toml:"socket_path"`
 	// ListenAddr is an external TCP address, host:port. It needs [auth].
 	ListenAddr string `toml:"listen_addr"`
+	// TLSListenAddr is an external TCP address with TLS; it needs [tls] and [auth].
+	TLSListenAddr string `toml:"tls_listen_addr"`
+	// Reflection lets callers with a token list the RPCs. It is ours, and off, since
+	// nobody but a developer asks.
+	Reflection bool `toml:"reflection"`
 	// PrometheusListenAddr serves metrics and probes.
 	PrometheusListenAddr string `toml:"prometheus_listen_addr"`
 	// BinDir holds gitaly-hooks; by default the directory of gitaly itself.
@@ -35,6 +40,7 @@ type Config struct {
 
 	Storages []Storage `toml:"storage"`
 	Auth     Auth      `toml:"auth"`
+	TLS      TLS       `toml:"tls"`
 	GitLab   GitLab    `toml:"gitlab"`
 	Git      Git       `toml:"git"`
 	Hooks    Hooks     `toml:"hooks"`
@@ -194,11 +200,11 @@ func (c Config) Validate() error {
 
 func (c Config) listenFaults() []error {
 	var faults []error
-	if c.SocketPath == "" && c.ListenAddr == "" {
-		faults = append(faults, errors.New("socket_path: set it, or listen_addr"))
+	if c.SocketPath == "" && c.ListenAddr == "" && c.TLSListenAddr == "" {
+		faults = append(faults, errors.New("socket_path: set it, or listen_addr, or tls_listen_addr"))
 	}
 	for key, addr := range map[string]string{
-		"socket_path": c.socketAddr(), "listen_addr": c.ListenAddr, "prometheus_listen_addr": c.PrometheusListenAddr,
+		"socket_path": c.socketAddr(), "listen_addr": c.ListenAddr, "tls_listen_addr": c.TLSListenAddr, "prometheus_listen_addr": c.PrometheusListenAddr,
 	} {
 		if addr == "" {
 			continue
@@ -207,8 +213,13 @@ func (c Config) listenFaults() []error {
 			faults = append(faults, fmt.Errorf("%s: %w", key, err))
 		}
 	}
-	if c.ListenAddr != "" && c.Auth.Token == "" && c.Auth.TokenFile == "" {
-		faults = append(faults, errors.New("listen_addr: a TCP listener needs auth.token_file"))
+	for key, addr := range map[string]string{"listen_addr": c.ListenAddr, "tls_listen_addr": c.TLSListenAddr} {
+		if addr != "" && c.Auth.Token == "" && c.Auth.TokenFile == "" {
+			faults = append(faults, fmt.Errorf("%s: a TCP listener needs auth.token_file", key))
+		}
+	}
+	if c.TLSListenAddr != "" {
+		faults = append(faults, c.TLS.faults()...)
 	}
 	return faults
 }

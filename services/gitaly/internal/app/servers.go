@@ -10,12 +10,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
 
-	"gitsplit/kit/backchannel"
 	"gitsplit/kit/gitalyauth"
 	"gitsplit/kit/grpcx"
 	"gitsplit/kit/lifecycle"
@@ -36,16 +35,9 @@ func (a *App) listen() error {
 	if err != nil {
 		return err
 	}
-	var external []net.Listener
-	for _, addr := range []string{a.cfg.socketAddr(), a.cfg.ListenAddr} {
-		if addr == "" {
-			continue
-		}
-		ln, err := a.openListener(addr)
-		if err != nil {
-			return err
-		}
-		external = append(external, ln)
+	external, err := a.openExternal()
+	if err != nil {
+		return err
 	}
 	if a.cfg.PrometheusListenAddr != "" {
 		ln, err := a.openListener(a.cfg.PrometheusListenAddr)
@@ -61,10 +53,36 @@ func (a *App) listen() error {
 	if daily := a.daily(); daily != nil {
 		a.parts = append(a.parts, background("daily maintenance", daily.Run))
 	}
-	a.parts = append(a.parts, background("housekeeping", a.writes.Scheduler.Run), background("checks", a.probes.Run), background("leftovers", a.sweep), background("temporary files", a.sweepTemp),
+	a.parts = append(a.parts, background("housekeeping", a.writes.Scheduler.Run), background("checks", a.probes.Run), background("adaptive limits", a.adapt),
+		background("leftovers", a.sweep), background("temporary files", a.sweepTemp),
 		a.part("internal socket", a.internalServer(), time.Second, internal),
 		a.part("gRPC", a.externalServer(token), a.cfg.GracefulRestartTimeout.D(), external...))
 	return nil
+}
+
+// openExternal opens the listeners of everybody else.
+func (a *App) openExternal() ([]net.Listener, error) {
+	var open []net.Listener
+	for _, l := range []struct{ kind, addr string }{
+		{"unix", a.cfg.socketAddr()}, {"tcp", a.cfg.ListenAddr}, {"tls", a.cfg.TLSListenAddr},
+	} {
+		if l.addr == "" {
+			continue
+		}
+		ln, err := a.openListener(l.addr)
+		if err != nil {
+			return nil, err
+		}
+		ln = a.metrics.Connections(l.kind, ln)
+		if l.kind == "tls" {
+			if a.cert, err = newCertificate(a.cfg.TLS, a.log); err != nil {
+				return nil, err
+			}
+			ln = tlsListener{ln}
+		}
+		open = append(open, ln)
+	}
+	return open, nil
 }
 
 // openListener opens an address and remembers to close it; a server that ran has
@@ -130,8 +148,11 @@ func (a *App) sweepTemp(ctx context.Context) {
 
 // externalServer serves everything but the hooks.
 func (a *App) externalServer(token string) *grpc.Server {
-	srv := a.newServer(gitalyauth.Options{Token: token, Transitioning: a.cfg.Auth.Transitioning, Refused: a.metrics.Denied},
-		limit.NewInterceptors(a.cfg.rpcLimits(a.metrics)))
+	srv := a.newServer(a.authentication(token, !a.cfg.Auth.Transitioning),
+		limit.NewInterceptors(a.limits.calls))
+	if a.cfg.Reflection {
+		reflection.Register(srv)
+	}
 	gitalypb.RegisterSSHServiceServer(srv, rpc.SSH{Deps: a.deps})
 	gitalypb.RegisterSmartHTTPServiceServer(srv, rpc.SmartHTTP{Deps: a.deps})
 	gitalypb.RegisterRepositoryServiceServer(srv, rpc.Repository{Deps: a.deps})
@@ -149,9 +170,17 @@ func (a *App) externalServer(token string) *grpc.Server {
 // internalServer serves the hooks. Its token is made anew at each start and known
 // to our own children only: who could call it could speak for any user.
 func (a *App) internalServer() *grpc.Server {
-	srv := a.newServer(gitalyauth.Options{Token: a.token, Refused: a.metrics.Denied}, nil)
+	srv := a.newServer(a.authentication(a.token, true), nil)
 	gitalypb.RegisterHookServiceServer(srv, rpc.Hooks{Deps: a.deps})
 	return srv
+}
+
+// authentication checks the token, or with enforced false only counts.
+func (a *App) authentication(token string, enforced bool) gitalyauth.Options {
+	return gitalyauth.Options{
+		Token: token, Transitioning: !enforced,
+		Refused: a.metrics.Denied(enforced), Accepted: a.metrics.Authenticated(enforced),
+	}
 }
 
 // newServer has the interceptor chain: correlation id, access line and recovery
@@ -167,7 +196,7 @@ func (a *App) newServer(auth gitalyauth.Options, limits *limit.Interceptors) *gr
 	unary, stream = append(unary, a.writes.Unary), append(stream, a.writes.Stream)
 	options := grpcx.ServerOptions(grpcx.Options{Log: a.log, ExposeInternal: true}, unary, stream)
 	options = append(options,
-		grpc.Creds(backchannel.ServerCredentials(insecure.NewCredentials())),
+		grpc.Creds(newServerCreds(a.cert, versions[a.cfg.TLS.MinVersion])),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 5 * time.Minute}),
 		grpc.WaitForHandlers(true))

@@ -131,6 +131,9 @@ func (l *Limiter) admit(name string, k *key) {
 	}
 }
 
+// Adaptive reports whether the limit moves.
+func (l *Limiter) Adaptive() bool { return l != nil && l.rule.Max > 0 }
+
 // Adapt moves an adaptive limit: half of it under pressure, else one more, within its
 // range. It returns the new one. Who has a turn keeps it.
 func (l *Limiter) Adapt(pressure bool) int {

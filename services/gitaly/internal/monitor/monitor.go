@@ -14,6 +14,7 @@ import (
 
 // Metrics are the metrics of one server. It is safe for concurrent use.
 type Metrics struct {
+	server
 	limits
 	housekeeping
 	// Packs are those of the limit of pack-objects.
@@ -27,7 +28,6 @@ type Metrics struct {
 	running          *prometheus.GaugeVec
 	protocols        *prometheus.CounterVec
 	api              *prometheus.HistogramVec
-	denied           prometheus.Counter
 	catFiles         *prometheus.CounterVec
 	catFileProcesses prometheus.Counter
 }
@@ -38,7 +38,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &Metrics{
-		limits: newLimits(reg), housekeeping: newHousekeeping(reg), Packs: newPackLimits(reg), PackCache: newPackCache(reg),
+		server: newServer(reg), limits: newLimits(reg), housekeeping: newHousekeeping(reg), Packs: newPackLimits(reg), PackCache: newPackCache(reg),
 		started: counter("grpc_server_started_total", "RPCs started.", "grpc_type", "grpc_service", "grpc_method"),
 		handled: counter("grpc_server_handled_total", "RPCs completed.", "grpc_type", "grpc_service", "grpc_method", "grpc_code"),
 		handling: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -53,15 +53,12 @@ func New(reg prometheus.Registerer) *Metrics {
 		api: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "gitaly_gitlab_api_latency_seconds", Help: "Duration of calls of the internal API.",
 		}, []string{"endpoint"}),
-		denied: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "gitaly_authentication_errors_total", Help: "RPCs without a valid token.",
-		}),
 		catFiles: counter("gitaly_catfile_cache_total", "Questions for a kept git cat-file: hit or miss.", "type"),
 		catFileProcesses: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gitaly_catfile_processes_total", Help: "git cat-file processes started.",
 		}),
 	}
-	reg.MustRegister(m.started, m.handled, m.handling, m.running, m.protocols, m.api, m.denied, m.catFiles, m.catFileProcesses,
+	reg.MustRegister(m.started, m.handled, m.handling, m.running, m.protocols, m.api, m.catFiles, m.catFileProcesses,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -84,9 +81,6 @@ func (m *Metrics) GitProtocol(ctx context.Context, version string) {
 func (m *Metrics) APICall(endpoint string, took time.Duration) {
 	m.api.WithLabelValues(endpoint).Observe(took.Seconds())
 }
-
-// Denied counts a refused token.
-func (m *Metrics) Denied(context.Context, string, error) { m.denied.Inc() }
 
 // CatFileLookup counts whether a git cat-file was there from an earlier request.
 func (m *Metrics) CatFileLookup(hit bool) {
