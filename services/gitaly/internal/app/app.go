@@ -17,6 +17,7 @@ import (
 	"gitsplit/kit/lifecycle"
 	"gitsplit/kit/probe"
 	"gitsplit/services/gitaly/internal/api"
+	"gitsplit/services/gitaly/internal/backup"
 	"gitsplit/services/gitaly/internal/cgroup"
 	"gitsplit/services/gitaly/internal/clone"
 	"gitsplit/services/gitaly/internal/gitcmd"
@@ -188,6 +189,10 @@ func (a *App) wire(ctx context.Context) error {
 	peers := gitalyclient.NewPool(gitalyclient.Options{ClientName: "gitaly", Log: a.log})
 	a.closers = append(a.closers, peers.Close)
 	remotes := remote.New(git)
+	backups, err := a.backups()
+	if err != nil {
+		return err
+	}
 	keeper := housekeeping.New(housekeeping.Options{
 		Git: git, Sweeper: a.guard, Observer: a.metrics, Log: a.log, Now: time.Now, Parallel: a.cfg.Housekeeping.MaxConcurrency,
 	})
@@ -196,12 +201,26 @@ func (a *App) wire(ctx context.Context) error {
 		Housekeeping: keeper,
 		Hooks:        hooks, Operations: operation.New(operation.Options{Git: git, Hooks: hooks, Setup: setup, Remotes: remotes, Log: a.log, Now: time.Now}),
 		Directory: remote.Directory{Locator: a.locator, Git: git, Peers: peers}, Outbound: remote.Policy{AllowLocal: a.cfg.Remote.AllowLocalNetworks},
-		Remotes: remotes, Clones: clone.New(git, remotes), Mirrors: mirror.New(git, remotes),
+		Remotes: remotes, Clones: clone.New(git, remotes), Backups: backup.New(git, remotes, backups), Mirrors: mirror.New(git, remotes),
 		Pools: pool.New(pool.Options{Git: git, Remotes: remotes, Keeper: keeper, Writers: a.guard, Log: a.log}),
 		Packs: packs,
 	}
 	a.writes = housekeeping.Interceptors{Scheduler: housekeeping.NewScheduler(a.deps.Housekeeping), Locator: a.locator}
 	return nil
+}
+
+// backups opens the directory of backups, nil if there is none.
+func (a *App) backups() (*backup.Store, error) {
+	dir, err := a.cfg.Backup.dir()
+	if err != nil || dir == "" {
+		return nil, err
+	}
+	store, err := backup.OpenStore(dir)
+	if err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, store.Close)
+	return store, nil
 }
 
 func (a *App) apiClient() (*api.Client, error) {

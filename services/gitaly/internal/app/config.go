@@ -4,6 +4,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,6 +48,7 @@ type Config struct {
 	Logging  Logging   `toml:"logging"`
 	Timeout  Timeout   `toml:"timeout"`
 	Remote   Remote    `toml:"remote"`
+	Backup   Backup    `toml:"backup"`
 	// Concurrency limits single RPCs per repository.
 	Concurrency      []Concurrency    `toml:"concurrency"`
 	Housekeeping     Housekeeping     `toml:"housekeeping"`
@@ -122,6 +124,27 @@ type Remote struct {
 	AllowLocalNetworks bool `toml:"allow_local_networks"`
 }
 
+// Backup is [backup]: where BackupRepository writes to.
+type Backup struct {
+	// GoCloudURL names an existing directory, file:///path; "" switches backups off.
+	GoCloudURL string `toml:"go_cloud_url"`
+}
+
+// dir is the directory of backups, "" for none.
+func (b Backup) dir() (string, error) {
+	if b.GoCloudURL == "" {
+		return "", nil
+	}
+	u, err := url.Parse(b.GoCloudURL)
+	if err != nil || u.Scheme != "file" || u.Host != "" || !filepath.IsAbs(u.Path) {
+		return "", errors.New("is not of the form file:///directory")
+	}
+	if info, err := os.Stat(u.Path); err != nil || !info.IsDir() {
+		return "", fmt.Errorf("%q is not a directory: create it, or mount its disk", u.Path)
+	}
+	return u.Path, nil
+}
+
 // Timeout is [timeout]: how long clients may take to come to the point.
 type Timeout struct {
 	UploadPackNegotiation    config.Duration `toml:"upload_pack_negotiation"`
@@ -183,6 +206,9 @@ func (c Config) Validate() error {
 	}
 	if _, err := c.authToken(); err != nil {
 		add("auth.token_file", "%w", err)
+	}
+	if _, err := c.Backup.dir(); err != nil {
+		add("backup.go_cloud_url", "%w", err)
 	}
 	if f := c.Logging.Format; f != "" && f != "json" {
 		add("logging.format", "%q is not json", f)

@@ -257,7 +257,7 @@ func TestMainCommand(t *testing.T) {
 		return path
 	}
 	good := write("good.toml", "socket_path = '"+dir+"/s'\nruntime_dir = '"+dir+"'\n[[storage]]\nname = 'default'\npath = '"+dir+"'\n[gitlab]\nurl = 'http://x'\nsecret = '"+secretText+"'\n")
-	bad := write("bad.toml", "listen_addr = 'nowhere'\n[[storage]]\nname = 'a'\npath = 'relative'\n[gitlab]\nsecret='short'\n")
+	bad := write("bad.toml", "listen_addr = 'nowhere'\n[[storage]]\nname = 'a'\npath = 'relative'\n[gitlab]\nsecret='short'\n[backup]\ngo_cloud_url='s3://bucket'\n")
 	unknown := write("unknown.toml", "socket = 'x'\n")
 	for _, tc := range []struct {
 		args []string
@@ -265,7 +265,7 @@ func TestMainCommand(t *testing.T) {
 	}{
 		{[]string{"-version"}, nil},
 		{[]string{"check-config", good}, nil},
-		{[]string{"check-config", bad}, []string{"listen_addr: address", "needs auth.token_file", "storage.path", "gitlab.url", "gitlab.secret_file"}},
+		{[]string{"check-config", bad}, []string{"listen_addr: address", "needs auth.token_file", "storage.path", "gitlab.url", "gitlab.secret_file", "backup.go_cloud_url"}},
 		{[]string{"check-config", unknown}, []string{`unknown key "socket"`}},
 		{[]string{"check-config", dir + "/none.toml"}, []string{"read configuration"}},
 		{[]string{}, []string{"usage: gitaly"}},

@@ -56,7 +56,7 @@ func Set(repo *storage.Repo, r io.Reader) (err error) {
 		return fmt.Errorf("open temporary directory: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	if err := tarball.Extract(root, dir, r, limits); err != nil {
+	if err := Unpack(root, r); err != nil {
 		return err
 	}
 	_, err = root.Lstat(dir)
@@ -68,6 +68,9 @@ func Set(repo *storage.Repo, r io.Reader) (err error) {
 	}
 	return storage.SyncDir(repo.Dir)
 }
+
+// Unpack puts the hooks of a tar file into a repository that has none yet.
+func Unpack(repo *os.Root, r io.Reader) error { return tarball.Extract(repo, dir, r, limits) }
 
 // replace puts the new directory into the place of the old one in a single step. The
 // old one, if there was one, is then at the place of the new one.

@@ -14,6 +14,7 @@ import (
 	"gitsplit/kit/grpcx"
 	"gitsplit/kit/logging"
 	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/backup"
 	"gitsplit/services/gitaly/internal/clone"
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/hook"
@@ -52,6 +53,7 @@ type Deps struct {
 	Remotes   *remote.Service
 	Clones    *clone.Service
 	Pools     *pool.Service
+	Backups   *backup.Service
 	Mirrors   *mirror.Service
 }
 

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"gitsplit/kit/errs"
 	"gitsplit/services/gitaly/internal/gitcmd"
 )
@@ -25,6 +27,9 @@ type Git interface {
 type CreateOptions struct {
 	Branch string // short name of the default branch, already checked; "" is main
 	SHA256 bool
+	// Replace puts the new repository into the place of one that is there, which is
+	// then deleted.
+	Replace bool
 	// Fill completes the repository before it gets to its place; nil leaves it
 	// empty. It makes durable what git itself does not.
 	Fill func(ctx context.Context, dir *gitcmd.Repo) error
@@ -34,7 +39,9 @@ type CreateOptions struct {
 // place when it is complete and durable, so that it exists wholly or not at all.
 // Of two callers one gets errs.Exists.
 func Create(ctx context.Context, git Git, repo *Repo, o CreateOptions) (err error) {
-	if _, err := repo.Storage.root.Lstat(repo.RelativePath); err == nil {
+	_, err = repo.Storage.root.Lstat(repo.RelativePath)
+	replace := err == nil
+	if replace && (!o.Replace || !slices.ContainsFunc(parts, repo.has)) {
 		return errs.New(errs.Exists, "repository exists already")
 	}
 	tmpRel := tmpDir + "/repo-" + randomName()
@@ -58,7 +65,25 @@ func Create(ctx context.Context, git Git, repo *Repo, o CreateOptions) (err erro
 	if err := syncTree(tmp); err != nil {
 		return err
 	}
+	if replace {
+		return repo.exchange(tmpRel)
+	}
 	return repo.moveIn(tmpRel)
+}
+
+// exchange puts the new repository into the place of the old one, and deletes that.
+func (r *Repo) exchange(tmpRel string) error {
+	if r.IsPool() { // members would lose what they borrow
+		return errs.New(errs.FailedPrecondition, "an object pool cannot be replaced")
+	}
+	tmp := filepath.Join(r.Storage.Path, tmpRel)
+	if err := unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, r.Dir, unix.RENAME_EXCHANGE); err != nil {
+		return fmt.Errorf("exchange repositories: %w", err)
+	}
+	if err := SyncDir(filepath.Dir(r.Dir)); err != nil {
+		return err
+	}
+	return r.Storage.root.RemoveAll(tmpRel)
 }
 
 func initSpec(dir string, o CreateOptions) gitcmd.Spec {

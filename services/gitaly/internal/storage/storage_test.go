@@ -285,6 +285,36 @@ func TestCreate_concurrently(t *testing.T) {
 	assertNoTmp(t, b)
 }
 
+// TestCreate_replace: a repository gives way to a complete one, and nothing else does.
+func TestCreate_replace(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	repo := b.create(t, "dir/a.git")
+	fails := errors.New("no")
+	head := func() string {
+		raw, _ := os.ReadFile(filepath.Join(repo.Dir, "HEAD"))
+		return string(raw)
+	}
+	err := storage.Create(t.Context(), b.git, repo, storage.CreateOptions{
+		Branch: "x", Replace: true, Fill: func(context.Context, *gitcmd.Repo) error { return fails },
+	})
+	if !errors.Is(err, fails) || head() != "ref: refs/heads/trunk\n" {
+		t.Errorf("failed replacement: %v, HEAD %q", err, head())
+	}
+	err = storage.Create(t.Context(), b.git, repo, storage.CreateOptions{Branch: "x", Replace: true})
+	if err != nil || head() != "ref: refs/heads/x\n" {
+		t.Errorf("replacement: %v, HEAD %q", err, head())
+	}
+	above, _ := b.locator.Locate(msg("dir"))
+	wantErr(t, storage.Create(t.Context(), b.git, above, storage.CreateOptions{Replace: true}), errs.Exists, "repository exists already")
+	pool, _ := b.locator.Locate(msg("@pools/ab/cd/abcd" + strings.Repeat("0", 60) + ".git"))
+	if err := storage.Create(t.Context(), b.git, pool, storage.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, storage.Create(t.Context(), b.git, pool, storage.CreateOptions{Replace: true}), errs.FailedPrecondition, "an object pool cannot be replaced")
+	assertNoTmp(t, b)
+}
+
 func TestRemove(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
