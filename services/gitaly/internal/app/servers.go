@@ -159,6 +159,7 @@ func (a *App) externalServer(token string) *grpc.Server {
 	gitalypb.RegisterRefServiceServer(srv, rpc.Ref{Deps: a.deps})
 	gitalypb.RegisterCommitServiceServer(srv, rpc.Commit{Deps: a.deps})
 	gitalypb.RegisterOperationServiceServer(srv, rpc.Operation{Deps: a.deps})
+	gitalypb.RegisterConflictsServiceServer(srv, rpc.Conflicts{Deps: a.deps})
 	gitalypb.RegisterBlobServiceServer(srv, rpc.Blob{Deps: a.deps})
 	gitalypb.RegisterDiffServiceServer(srv, rpc.Diff{Deps: a.deps})
 	gitalypb.RegisterServerServiceServer(srv, rpc.Server{Deps: a.deps})

@@ -62,8 +62,8 @@ func asRefused(err error) (*operation.Refused, bool) {
 	return r, ok
 }
 
-// conflict has the words for a reference that changed meanwhile.
-func conflict(err error, full string) error {
+// changed has the words for a reference that changed meanwhile.
+func changed(err error, full string) error {
 	if errs.KindOf(err) == errs.Conflict {
 		return errs.Wrap(errs.FailedPrecondition, changedText(full), err)
 	}

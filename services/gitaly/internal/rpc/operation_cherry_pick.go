@@ -90,7 +90,7 @@ func (s Operation) cherryPick(ctx context.Context, p *picking, req *gitalypb.Use
 func (s Operation) cherryPickRefused(err error, p *picking, req *gitalypb.UserCherryPickRequest) error {
 	r, refused := asRefused(err)
 	if !refused {
-		return conflict(err, p.change.Name)
+		return changed(err, p.change.Name)
 	}
 	code, text, detail := codes.PermissionDenied, r.Error(), accessCheck(r, req.GetUser(), p.change)
 	if r.Custom {

@@ -190,5 +190,5 @@ func commitFilesRefused(err error, user *gitalypb.User, c ref.Change) error {
 			Error: &gitalypb.UserCommitFilesError_AccessCheck{AccessCheck: accessCheck(r, user, c)},
 		})
 	}
-	return conflict(err, c.Name)
+	return changed(err, c.Name)
 }

@@ -48,7 +48,7 @@ func (s Operation) UserCreateBranch(ctx context.Context, req *gitalypb.UserCreat
 		return nil, createRefused(r)
 	}
 	if err != nil {
-		return nil, conflict(err, full)
+		return nil, changed(err, full)
 	}
 	return &gitalypb.UserCreateBranchResponse{Branch: &gitalypb.Branch{Name: req.GetBranchName(), TargetCommit: start}}, nil
 }

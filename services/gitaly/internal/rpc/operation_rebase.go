@@ -124,5 +124,5 @@ func rebaseRefused(err error, user *gitalypb.User, c ref.Change) error {
 			Error: &gitalypb.UserRebaseConfirmableError_AccessCheck{AccessCheck: accessCheck(r, user, c)},
 		})
 	}
-	return conflict(err, c.Name)
+	return changed(err, c.Name)
 }

@@ -89,5 +89,5 @@ func revertRefused(err error, full string) error {
 	case refused: // there is no detail for the internal API's no
 		return errs.New(errs.Denied, r.Error())
 	}
-	return conflict(err, full)
+	return changed(err, full)
 }

@@ -168,5 +168,5 @@ func (s Operation) UserDeleteTag(ctx context.Context, req *gitalypb.UserDeleteTa
 	if r, ok := asRefused(err); ok {
 		return &gitalypb.UserDeleteTagResponse{PreReceiveError: r.Error()}, nil
 	}
-	return &gitalypb.UserDeleteTagResponse{}, conflict(err, change.Name)
+	return &gitalypb.UserDeleteTagResponse{}, changed(err, change.Name)
 }
