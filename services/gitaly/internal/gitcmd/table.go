@@ -55,7 +55,7 @@ var subcommands = map[string]subcommand{
 		"--quiet", "--local", "--non-empty", "--all", "--reflog", "--indexed-objects", "--keep-true-parents", "--keep-unreachable",
 		"--delta-base-offset", "--delta-islands", "--cruft", "--cruft-expiration=", "--stdin-packs", "--unpacked", "--incremental",
 		"--pack-loose-unreachable", "--revs", "--stdout", "--thin", "--shallow", "--progress", "--include-tag", "--filter="}},
-	"multi-pack-index write": {traces: PackTraces, flags: []string{"--bitmap", "--stdin-packs", "--preferred-pack=", "--no-progress"}},
+	"multi-pack-index write": {traces: PackTraces, config: []Config{{"midx.version", "1"}}, flags: []string{"--bitmap", "--stdin-packs", "--preferred-pack=", "--no-progress"}},
 	"commit-graph write": {traces: PackTraces, flags: []string{
 		"--reachable", "--changed-paths", "--split", "--split=replace", "--size-multiple=", "--no-progress"}},
 	"prune-packed":   {traces: PackTraces, flags: []string{"--quiet"}},

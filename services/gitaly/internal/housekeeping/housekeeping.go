@@ -116,7 +116,7 @@ func (m *Manager) Optimize(ctx context.Context, repo *storage.Repo, s Strategy) 
 	}
 	defer m.free()
 	began := time.Now()
-	r := &run{o: m.o, repo: repo, git: &gitcmd.Repo{Dir: repo.Dir}, strategy: s, outcome: map[string]string{}}
+	r := &run{o: m.o, repo: repo, git: &gitcmd.Repo{Name: repo.Name, Dir: repo.Dir}, strategy: s, outcome: map[string]string{}}
 	err = r.all(ctx)
 	took := time.Since(began)
 	m.o.Observer.HousekeepingStage("total", took)

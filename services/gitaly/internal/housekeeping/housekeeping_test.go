@@ -53,23 +53,27 @@ type failingGit struct {
 	*gitcmd.Factory
 	calls, failAt int // failAt 0 never
 	after         bool
+	before        func(name string) // may be nil
 }
 
 var errInjected = errors.New("injected")
 
 func (g *failingGit) Run(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec) error {
-	return g.fail(func() error { return g.Factory.Run(ctx, repo, s) })
+	return g.fail(s.Name, func() error { return g.Factory.Run(ctx, repo, s) })
 }
 
 func (g *failingGit) Output(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec, limit int) (out []byte, err error) {
-	err = g.fail(func() error {
+	err = g.fail(s.Name, func() error {
 		out, err = g.Factory.Output(ctx, repo, s, limit)
 		return err
 	})
 	return out, err
 }
 
-func (g *failingGit) fail(do func() error) error {
+func (g *failingGit) fail(name string, do func() error) error {
+	if g.before != nil {
+		g.before(name)
+	}
 	g.calls++
 	if g.calls == g.failAt && !g.after {
 		return errInjected
@@ -449,6 +453,35 @@ func TestOptimize_interrupted(t *testing.T) {
 			fsck(t, repo)
 		}
 	}
+}
+
+// TestOptimize_replaced: a repository that is removed and restored meanwhile keeps its
+// packs, although those of the removed one had the same names.
+func TestOptimize_replaced(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	repo := b.create(t, "a.git")
+	commit(t, repo, "main", "first")
+	git(t, repo, "", "repack", "-q", "-n", "-d")
+	tip := commit(t, repo, "main", "second")
+	git(t, repo, "", "repack", "-q", "-n", "-d")
+	backup := filepath.Join(t.TempDir(), "a.git")
+	if err := os.CopyFS(backup, os.DirFS(repo.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	b.git.before = func(name string) {
+		if name != "multi-pack-index write" {
+			return
+		}
+		if err := errors.Join(os.Rename(repo.Dir, repo.Dir+".removed"), os.CopyFS(repo.Dir, os.DirFS(backup))); err != nil {
+			t.Error(err)
+		}
+	}
+	_ = b.manager.Optimize(t.Context(), repo, housekeeping.Eager) // it may notice
+	if packs := glob(t, repo, "objects/pack/*.pack"); len(packs) != 2 || !has(t, repo, tip) {
+		t.Errorf("%d packs", len(packs))
+	}
+	fsck(t, repo)
 }
 
 // TestOptimize_killed: what a git that was killed had begun goes at once.

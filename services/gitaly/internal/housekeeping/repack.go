@@ -34,6 +34,8 @@ import (
 //     each: they go when they have been in there for the grace period, and were not
 //     sent or found reachable again.
 //   - Pools keep everything, since their members cannot be asked.
+//   - Packs are removed through a handle of the directory that was looked at: a
+//     repository that was removed and restored meanwhile has packs of the same names.
 //
 // A crash leaves new packs beside old ones, which the next run takes in, or temporary
 // files, which are swept.
@@ -44,7 +46,11 @@ const maxName = 256
 // geometricFactor is by how much a pack has more objects than the next smaller one.
 const geometricFactor = 2
 
-func (r *run) repack(ctx context.Context) error {
+func (r *run) repack(ctx context.Context) (err error) {
+	if r.packDir, err = os.OpenRoot(filepath.Join(r.repo.Dir, "objects/pack")); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.packDir.Close()) }()
 	switch r.plan.repack {
 	case incrementalRepack:
 		_, err := r.packLoose(ctx)
@@ -185,7 +191,7 @@ func (r *run) touchPacks(loose string) error {
 	}
 	now := r.o.Now()
 	for _, name := range names {
-		if err := os.Chtimes(r.packPath(name+".pack"), now, now); err != nil {
+		if err := r.packDir.Chtimes(name+".pack", now, now); err != nil {
 			return err
 		}
 	}
@@ -202,7 +208,7 @@ func (r *run) packs() []storage.Pack {
 func (r *run) packObjects(ctx context.Context, stdin *bytes.Buffer, flags ...string) (string, error) {
 	s := gitcmd.Spec{
 		Name: "pack-objects", Flags: append(flags, "--quiet", "--local", "--non-empty", "--delta-base-offset"),
-		Args: []string{r.packPath("pack")}, Config: islands(r.repo.IsPool()), Background: true,
+		Args: []string{filepath.Join(r.repo.Dir, "objects/pack/pack")}, Config: islands(r.repo.IsPool()), Background: true,
 	}
 	if stdin != nil {
 		s.Stdin = stdin
@@ -263,7 +269,7 @@ func (r *run) replace(ctx context.Context, replaced []string, preferred string, 
 // writeIndex writes the multi-pack-index over the packs.
 func (r *run) writeIndex(ctx context.Context, names map[string]bool, preferred string) error {
 	if len(names) == 0 {
-		err := os.Remove(r.packPath("multi-pack-index"))
+		err := r.packDir.Remove("multi-pack-index")
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -290,21 +296,25 @@ func (r *run) writeIndex(ctx context.Context, names map[string]bool, preferred s
 // removePack removes a pack, first what makes git look for the rest. One that a push
 // is about to use again has got a keep file by now, and stays.
 func (r *run) removePack(name string) error {
-	if _, err := os.Lstat(r.packPath(name + ".keep")); err == nil {
+	if _, err := r.packDir.Lstat(name + ".keep"); err == nil {
 		return nil
 	}
 	for _, suffix := range []string{".idx", ".pack", ".rev", ".bitmap", ".mtimes"} {
-		if err := os.Remove(r.packPath(name + suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := r.packDir.Remove(name + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove replaced pack: %w", err)
 		}
 	}
 	return nil
 }
 
-func (r *run) packPath(name string) string { return filepath.Join(r.repo.Dir, "objects/pack", name) }
-
 // sync makes the names of packs durable; git has done so for what is in them.
-func (r *run) sync() error { return storage.SyncDir(r.packPath("")) }
+func (r *run) sync() error {
+	dir, err := r.packDir.Open(".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
 
 // countedPack is a pack with the number of its objects.
 type countedPack struct {
@@ -332,7 +342,7 @@ func (r *run) ordinaryPacks() ([]countedPack, error) {
 // countObjects reads the number of objects in the pack's own head: signature, version,
 // number, of four bytes each.
 func (r *run) countObjects(name string) (uint64, error) {
-	f, err := os.Open(r.packPath(name + ".pack"))
+	f, err := r.packDir.Open(name + ".pack")
 	if err != nil {
 		return 0, err
 	}

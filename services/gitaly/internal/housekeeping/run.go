@@ -22,6 +22,7 @@ type run struct {
 	repo     *storage.Repo
 	git      *gitcmd.Repo // without a quarantine
 	strategy Strategy
+	packDir  *os.Root // while packing
 	info     storage.Info
 	plan     plan
 	outcome  map[string]string // by task
