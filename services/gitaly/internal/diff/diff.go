@@ -61,8 +61,9 @@ func (r Range) spec(flags ...string) gitcmd.Spec {
 	return gitcmd.Spec{Name: "diff-tree", Flags: flags, Args: []string{r.Left, r.Right}, Paths: r.Paths}
 }
 
-// safe keeps git from running the programs that a repository's settings may name.
-func safe() []string { return []string{"--no-ext-diff", "--no-textconv"} }
+// safe keeps git from running the programs, and using the colours, that a repository's
+// settings may name.
+func safe() []string { return []string{"--no-ext-diff", "--no-textconv", "--no-color"} }
 
 // failed turns git's failure to compare into errs.FailedPrecondition: as a rule one of
 // the revisions does not exist.

@@ -25,7 +25,7 @@ func rangeSpec(revisions []string) (gitcmd.Spec, error) {
 			return gitcmd.Spec{}, err
 		}
 	}
-	return gitcmd.Spec{Name: "range-diff", Flags: append(safe(), "--no-color", "--no-abbrev"), Args: revisions}, nil
+	return gitcmd.Spec{Name: "range-diff", Flags: safe(), Args: revisions}, nil
 }
 
 // RawRanges writes what git range-diff says about two series of commits, named as it

@@ -74,7 +74,7 @@ var subcommands = map[string]subcommand{
 		"-r", "-z", "-m", "-c", "--raw", "--numstat", "--no-abbrev", "--stdin", "--root", "--diff-filter=", "--combined-all-paths"}, diffFlags()...)},
 	"diff":         {endOfOptions: true, paths: true, config: diffConfig(), flags: append([]string{"--unified="}, diffFlags()...)},
 	"format-patch": {endOfOptions: true, paths: true, config: diffConfig(), flags: append([]string{"--stdout", "--signature="}, diffFlags()...)},
-	"range-diff":   {config: diffConfig(), flags: append([]string{"--no-color", "--no-abbrev"}, diffFlags()...)},
+	"range-diff":   {config: append(diffConfig(), Config{"core.abbrev", "no"}), flags: diffFlags()},
 	"patch-id":     {flags: []string{"--verbatim"}},
 }
 
@@ -88,7 +88,7 @@ func walkFlags() []string {
 
 func diffFlags() []string {
 	return []string{
-		"--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/", "--patch", "--full-index",
+		"--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/", "--patch", "--full-index",
 		"--find-renames", "--find-renames=", "--no-renames", "--ignore-space-change", "--ignore-all-space", "--word-diff=porcelain",
 	}
 }
