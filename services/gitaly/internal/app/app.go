@@ -30,6 +30,7 @@ import (
 	"gitsplit/services/gitaly/internal/pack"
 	"gitsplit/services/gitaly/internal/pool"
 	"gitsplit/services/gitaly/internal/remote"
+	"gitsplit/services/gitaly/internal/replicate"
 	"gitsplit/services/gitaly/internal/rpc"
 	"gitsplit/services/gitaly/internal/rundir"
 	"gitsplit/services/gitaly/internal/storage"
@@ -193,6 +194,7 @@ func (a *App) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	clones := clone.New(git, remotes)
 	keeper := housekeeping.New(housekeeping.Options{
 		Git: git, Sweeper: a.guard, Observer: a.metrics, Log: a.log, Now: time.Now, Parallel: a.cfg.Housekeeping.MaxConcurrency,
 	})
@@ -201,9 +203,10 @@ func (a *App) wire(ctx context.Context) error {
 		Housekeeping: keeper,
 		Hooks:        hooks, Operations: operation.New(operation.Options{Git: git, Hooks: hooks, Setup: setup, Remotes: remotes, Log: a.log, Now: time.Now}),
 		Directory: remote.Directory{Locator: a.locator, Git: git, Peers: peers}, Outbound: remote.Policy{AllowLocal: a.cfg.Remote.AllowLocalNetworks},
-		Remotes: remotes, Clones: clone.New(git, remotes), Backups: backup.New(git, remotes, backups), Mirrors: mirror.New(git, remotes),
-		Pools: pool.New(pool.Options{Git: git, Remotes: remotes, Keeper: keeper, Writers: a.guard, Log: a.log}),
-		Packs: packs,
+		Remotes: remotes, Clones: clones, Backups: backup.New(git, remotes, backups), Mirrors: mirror.New(git, remotes),
+		Copies: replicate.New(git, remotes, clones),
+		Pools:  pool.New(pool.Options{Git: git, Remotes: remotes, Keeper: keeper, Writers: a.guard, Log: a.log}),
+		Packs:  packs,
 	}
 	a.writes = housekeeping.Interceptors{Scheduler: housekeeping.NewScheduler(a.deps.Housekeeping), Locator: a.locator}
 	return nil

@@ -82,9 +82,9 @@ const (
 	defaultPackQueue = 200
 )
 
-// replicate is the one RPC that is limited without being configured, since it makes a
+// replicateRPC is the one RPC that is limited without being configured, since it makes a
 // repository anew (wire/gitaly.md §10).
-const replicate = "/gitaly.RepositoryService/ReplicateRepository"
+const replicateRPC = "/gitaly.RepositoryService/ReplicateRepository"
 
 func (l ConcurrencyLimits) set() bool { return l != ConcurrencyLimits{} }
 
@@ -175,7 +175,7 @@ func (c Config) rpcLimits(o limit.Observer) limit.Options {
 		return c.Limits.bounds(c.Limits.TransfersPerRepository, c.Limits.Transfers, c.Limits.TransferWait)
 	}
 	limits := limit.Options{
-		RPCs:  map[string]limit.Split{replicate: {All: limit.New(limit.Rule{Running: 1, Queue: defaultQueue})}},
+		RPCs:  map[string]limit.Split{replicateRPC: {All: limit.New(limit.Rule{Running: 1, Queue: defaultQueue})}},
 		Reads: calls(), Writes: calls(), Downloads: transfers(), Uploads: transfers(), Observer: o,
 	}
 	for _, l := range c.Concurrency {

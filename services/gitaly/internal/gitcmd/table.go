@@ -126,7 +126,7 @@ func remoteConfig() []Config {
 func fetchConfig() []Config {
 	c := append(remoteConfig(), []Config{
 		{"fetch.fsckObjects", "true"}, {"fetch.writeCommitGraph", "false"}, {"fetch.recurseSubmodules", "no"},
-		{"fetch.unpackLimit", "1"}, {"fetch.showForcedUpdates", "false"}, {"advice.fetchShowForcedUpdates", "false"},
+		{"fetch.unpackLimit", "1"},
 	}...)
 	for _, id := range fsckTolerated() {
 		c = append(c, Config{"fetch.fsck." + id, "ignore"})

@@ -278,7 +278,7 @@ func (s *Service) incomplete(ctx context.Context, repo *storage.Repo) (bool, err
 	if err := s.o.Writers.Outlive(ctx, repo.Dir); err != nil {
 		return false, err
 	}
-	err := s.o.Git.Run(ctx, &repo.Repo, gitcmd.Spec{Name: "rev-list", Flags: []string{"--objects", "--all", "--quiet"}})
+	err := s.o.Git.Run(ctx, &repo.Repo, gitcmd.Spec{Name: "rev-list", Flags: []string{"--objects", "--all", "--quiet"}, Background: true})
 	if gitcmd.Exited(err, 128) && ctx.Err() == nil {
 		s.o.Log.WarnContext(ctx, "repository still needs its pool", slog.String("repository", repo.RelativePath), slog.Any("error", err))
 		return true, nil

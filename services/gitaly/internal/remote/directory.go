@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"io"
 
 	"gitsplit/kit/errs"
 	"gitsplit/kit/gitalyclient"
 	"gitsplit/kit/grpcx"
+	"gitsplit/kit/streamio"
 	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/customhook"
 	"gitsplit/services/gitaly/internal/object"
 	"gitsplit/services/gitaly/internal/storage"
 )
@@ -16,11 +19,13 @@ import (
 // Repository is a repository of this installation.
 type Repository interface {
 	Remote
-	// Resolve returns the id of the commit that a revision stands for; none is
-	// errs.NotFound.
+	// Resolve returns the id of the commit that a revision stands for; "" if there is
+	// none.
 	Resolve(ctx context.Context, revision string) (string, error)
 	// Exists reports whether the repository is there and valid.
 	Exists(ctx context.Context) (bool, error)
+	// Hooks writes the custom hooks as a tar file; nothing if there are none.
+	Hooks(ctx context.Context, w io.Writer) error
 }
 
 // Directory finds the repositories of this installation.
@@ -80,6 +85,9 @@ func (p Local) Resolve(ctx context.Context, revision string) (string, error) {
 	}
 	defer func() { _ = objects.Close() }()
 	info, err := objects.Info(revision + "^{commit}")
+	if errs.KindOf(err) == errs.NotFound {
+		return "", nil
+	}
 	return info.OID, err
 }
 
@@ -89,17 +97,30 @@ func (p Local) Exists(context.Context) (bool, error) { return p.Repo.Exists() }
 // Resolve asks the other gitaly.
 func (p Peer) Resolve(ctx context.Context, revision string) (string, error) {
 	found, err := gitalypb.NewCommitServiceClient(p.Conn).FindCommit(ctx, &gitalypb.FindCommitRequest{Repository: p.Repo, Revision: []byte(revision)})
-	if err != nil {
-		return "", grpcx.FromStatus(err)
-	}
-	if found.GetCommit().GetId() == "" {
-		return "", errs.New(errs.NotFound, "revision not found")
-	}
-	return found.GetCommit().GetId(), nil
+	return found.GetCommit().GetId(), grpcx.FromStatus(err)
 }
 
 // Exists asks the other gitaly.
 func (p Peer) Exists(ctx context.Context) (bool, error) {
 	found, err := gitalypb.NewRepositoryServiceClient(p.Conn).RepositoryExists(ctx, &gitalypb.RepositoryExistsRequest{Repository: p.Repo})
 	return found.GetExists(), grpcx.FromStatus(err)
+}
+
+// Hooks reads them from the disk.
+func (p Local) Hooks(ctx context.Context, w io.Writer) error { return customhook.Get(ctx, p.Repo, w) }
+
+// Hooks asks the other gitaly.
+func (p Peer) Hooks(ctx context.Context, w io.Writer) error {
+	stream, err := gitalypb.NewRepositoryServiceClient(p.Conn).GetCustomHooks(ctx, &gitalypb.GetCustomHooksRequest{Repository: p.Repo})
+	if err != nil {
+		return grpcx.FromStatus(err)
+	}
+	_, err = io.Copy(w, streamio.NewReader(func() ([]byte, error) {
+		m, err := stream.Recv()
+		if err != nil {
+			return nil, err
+		}
+		return m.GetData(), nil
+	}))
+	return grpcx.FromStatus(err)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"gitsplit/kit/errs"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/pack"
@@ -136,11 +135,8 @@ func (s Repository) FetchSourceBranch(ctx context.Context, req *gitalypb.FetchSo
 		return nil, err
 	}
 	oid, err := source.Resolve(ctx, string(req.GetSourceBranch()))
-	if errs.KindOf(err) == errs.NotFound {
-		return &gitalypb.FetchSourceBranchResponse{}, nil
-	}
-	if err != nil {
-		return nil, err
+	if err != nil || oid == "" {
+		return &gitalypb.FetchSourceBranchResponse{}, err
 	}
 	began := s.Now()
 	found, err := s.Clones.Source(ctx, repo, source, oid, target, old)

@@ -24,6 +24,7 @@ import (
 	"gitsplit/services/gitaly/internal/pack"
 	"gitsplit/services/gitaly/internal/pool"
 	"gitsplit/services/gitaly/internal/remote"
+	"gitsplit/services/gitaly/internal/replicate"
 	"gitsplit/services/gitaly/internal/storage"
 )
 
@@ -55,6 +56,7 @@ type Deps struct {
 	Pools     *pool.Service
 	Backups   *backup.Service
 	Mirrors   *mirror.Service
+	Copies    *replicate.Service
 }
 
 // repository finds the repository of a request and notes it for the access line.
