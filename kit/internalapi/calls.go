@@ -31,10 +31,15 @@ func (c *Client) AuthorizedCerts(ctx context.Context, fingerprint, identifier st
 	return out, err
 }
 
-// Discover says whose key keyID is. For an unknown key the ID is 0.
-func (c *Client) Discover(ctx context.Context, keyID int64) (DiscoverResponse, error) {
+// Discover says whose key keyID is or, if that is 0, who username is. For somebody
+// unknown the ID is 0.
+func (c *Client) Discover(ctx context.Context, keyID int64, username string) (DiscoverResponse, error) {
 	var out DiscoverResponse
-	err := c.Get(ctx, PathDiscover, url.Values{"key_id": {strconv.FormatInt(keyID, 10)}}, &out)
+	query := url.Values{"username": {username}}
+	if keyID != 0 {
+		query = url.Values{"key_id": {strconv.FormatInt(keyID, 10)}}
+	}
+	err := c.Get(ctx, PathDiscover, query, &out)
 	return out, err
 }
 

@@ -7,6 +7,8 @@ package internalapi
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +18,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -50,6 +54,8 @@ type Config struct {
 	RelativeURLRoot string        // for Unix sockets only
 	Secret          []byte        // key of the shell's JWT
 	UserAgent       string        // "GitLab-Shell" or "gitaly/<version>"
+	User, Password  string        // for basic authentication before the API; both or none
+	CAFile, CAPath  string        // further authorities for https: a PEM file, a directory of them
 	Timeout         time.Duration // per attempt; 0 is 300 s
 	// Attempts is 3 for the shell, 1 (also the default) for gitaly. Connection
 	// errors, 429 and 5xx other than 501 are tried again.
@@ -91,6 +97,9 @@ func New(cfg Config) (*Client, error) {
 		IdleConnTimeout:     30 * time.Second, // below the server's 60 s, so that it never closes on us
 		TLSHandshakeTimeout: 10 * time.Second,
 	}
+	if tr.TLSClientConfig, err = tlsConfig(cfg); err != nil {
+		return nil, err
+	}
 	if socket != "" {
 		tr.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, "unix", socket)
@@ -103,6 +112,42 @@ func New(cfg Config) (*Client, error) {
 	}
 	httpClient := &http.Client{Transport: around, CheckRedirect: refuse, Timeout: cfg.Timeout}
 	return &Client{cfg: cfg, base: base, http: httpClient, idle: tr.CloseIdleConnections}, nil
+}
+
+// tlsConfig trusts the system's authorities and those of the configuration
+// (wire/internal-api.md §1.1).
+func tlsConfig(cfg Config) (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if cfg.CAFile == "" && cfg.CAPath == "" {
+		return conf, nil
+	}
+	var err error
+	if conf.RootCAs, err = x509.SystemCertPool(); err != nil {
+		return nil, fmt.Errorf("internal API: system certificates: %w", err)
+	}
+	files := []string{}
+	if cfg.CAFile != "" {
+		files = append(files, cfg.CAFile)
+	}
+	if cfg.CAPath != "" {
+		entries, err := os.ReadDir(cfg.CAPath)
+		if err != nil {
+			return nil, fmt.Errorf("internal API: certificate directory: %w", err)
+		}
+		for _, e := range entries {
+			if info, err := os.Stat(filepath.Join(cfg.CAPath, e.Name())); err == nil && info.Mode().IsRegular() {
+				files = append(files, filepath.Join(cfg.CAPath, e.Name()))
+			}
+		}
+	}
+	for _, file := range files {
+		pem, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+		if err != nil {
+			return nil, fmt.Errorf("cannot find cafile '%s'", file)
+		}
+		conf.RootCAs.AppendCertsFromPEM(pem) // a directory may hold other files too
+	}
+	return conf, nil
 }
 
 func parseURL(raw, root string) (base, socket string, err error) {
@@ -177,6 +222,14 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
+type forwardedFor struct{}
+
+// WithForwardedFor makes calls with this context say from which address the request
+// came to the caller (wire/internal-api.md §1.2).
+func WithForwardedFor(ctx context.Context, peer string) context.Context {
+	return context.WithValue(ctx, forwardedFor{}, peer)
+}
+
 type answer struct {
 	body        []byte
 	contentType string
@@ -196,6 +249,12 @@ func (c *Client) once(ctx context.Context, method, path, token string, body []by
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
 	if id := correlation.ID(ctx); id != "" {
 		req.Header.Set(correlation.Header, id)
+	}
+	if peer, ok := ctx.Value(forwardedFor{}).(string); ok {
+		req.Header.Set("X-Forwarded-For", peer)
+	}
+	if c.cfg.User != "" && c.cfg.Password != "" {
+		req.SetBasicAuth(c.cfg.User, c.cfg.Password)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -83,7 +83,7 @@ func TestClient_unixSocket(t *testing.T) {
 	srv.Start()
 	t.Cleanup(srv.Close)
 	c := newClient(t, internalapi.Config{URL: "http+unix://" + url.PathEscape(path), RelativeURLRoot: "/gitlab/"}, nil)
-	who, err := c.Discover(context.Background(), 7)
+	who, err := c.Discover(context.Background(), 7, "")
 	if err != nil || who.ID != 0 {
 		t.Errorf("Discover = %+v, %v", who, err)
 	}

@@ -44,9 +44,10 @@ const AccessMessage = "access"
 type Options struct {
 	Service string // value of the "service" attribute
 	Level   string // debug, info, warn or error; "" is info
+	Text    bool   // for people to read, instead of JSON
 }
 
-// New returns a logger that writes JSON lines to w. A bad level is an error.
+// New returns a logger that writes lines to w. A bad level is an error.
 func New(w io.Writer, o Options) (*slog.Logger, error) {
 	var level slog.Level
 	if o.Level != "" {
@@ -54,7 +55,11 @@ func New(w io.Writer, o Options) (*slog.Logger, error) {
 			return nil, fmt.Errorf("log level %q: want debug, info, warn or error", o.Level)
 		}
 	}
-	h := slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: replace})
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: replace}
+	var h slog.Handler = slog.NewJSONHandler(w, options)
+	if o.Text {
+		h = slog.NewTextHandler(w, options)
+	}
 	return slog.New(contextHandler{h}).With(slog.String(KeyService, o.Service)), nil
 }
 
