@@ -9,17 +9,21 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	gossh "golang.org/x/crypto/ssh"
+	"google.golang.org/grpc"
 
 	"gitsplit/kit/gitalyclient"
 	"gitsplit/kit/internalapi"
 	"gitsplit/kit/lifecycle"
 	"gitsplit/kit/netx"
 	"gitsplit/kit/probe"
+	"gitsplit/services/shell/internal/certificate"
 	"gitsplit/services/shell/internal/command"
 	"gitsplit/services/shell/internal/hostkey"
 	"gitsplit/services/shell/internal/session"
@@ -46,29 +50,21 @@ type App struct {
 	probes *probe.Set
 	ssh    net.Listener
 	web    net.Listener // nil if switched off
+
+	groupCertificates bool // those of groups log in too
 }
 
 // New opens everything that can fail: secret, host keys, listeners.
-func New(conf Config, log *slog.Logger) (_ *App, err error) {
-	key, err := conf.secret()
-	if err != nil {
-		return nil, fmt.Errorf("secret: %w", err)
-	}
+// groupCertificates asks the internal API about certificates of authorities that
+// the configuration does not trust.
+func New(conf Config, groupCertificates bool, log *slog.Logger) (_ *App, err error) {
 	reg := prometheus.NewRegistry()
-	api, err := internalapi.New(internalapi.Config{
-		URL:             conf.GitLabURL,
-		RelativeURLRoot: conf.GitLabRelativeURLRoot,
-		Secret:          key,
-		UserAgent:       userAgent,
-		Timeout:         conf.HTTPSettings.ReadTimeout.D(),
-		Attempts:        apiAttempts,
-		Wrap:            apiMetrics(reg),
-	})
+	api, err := newAPI(conf, apiMetrics(reg))
 	if err != nil {
 		return nil, err
 	}
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
-	a := &App{conf: conf, log: log, api: api, gitaly: pools(log), probes: probe.New(reg)}
+	a := &App{conf: conf, groupCertificates: groupCertificates, log: log, api: api, gitaly: pools(program, log, clientMetrics(reg)...), probes: probe.New(reg)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
@@ -81,33 +77,65 @@ func New(conf Config, log *slog.Logger) (_ *App, err error) {
 	return a, a.listen()
 }
 
+// newAPI returns the client of the internal API; around, if not nil, is put around
+// each attempt of a call.
+func newAPI(conf Config, around func(http.RoundTripper) http.RoundTripper) (*internalapi.Client, error) {
+	key, err := conf.secret()
+	if err != nil {
+		return nil, fmt.Errorf("secret: %w", err)
+	}
+	if conf.SSLCertDir != "" {
+		_ = os.Setenv("SSL_CERT_DIR", conf.SSLCertDir) // the TLS library reads it; only a bad name fails
+	}
+	h := conf.HTTPSettings
+	return internalapi.New(internalapi.Config{
+		URL: conf.GitLabURL, RelativeURLRoot: conf.GitLabRelativeURLRoot, Secret: key, UserAgent: userAgent,
+		Timeout: h.ReadTimeout.D(), User: h.User, Password: h.Password, CAFile: h.CAFile, CAPath: h.CAPath,
+		Attempts: apiAttempts, Wrap: around,
+	})
+}
+
 // pools returns a pool of gitaly connections per git command: gitaly learns the
 // command as the client's name (wire/gitlab-shell.md §6.2).
-func pools(log *slog.Logger) map[command.Name]*gitalyclient.Pool {
+func pools(name string, log *slog.Logger, dial ...grpc.DialOption) map[command.Name]*gitalyclient.Pool {
 	all := map[command.Name]*gitalyclient.Pool{}
-	for _, name := range []command.Name{command.UploadPack, command.ReceivePack, command.UploadArchive} {
-		all[name] = gitalyclient.NewPool(gitalyclient.Options{ClientName: program + "-" + string(name), Log: log})
+	for _, cmd := range []command.Name{command.UploadPack, command.ReceivePack, command.UploadArchive} {
+		all[cmd] = gitalyclient.NewPool(gitalyclient.Options{ClientName: name + "-" + string(cmd), Log: log, Dial: dial})
 	}
 	return all
 }
 
 func (a *App) newServer(reg prometheus.Registerer) (*sshd.Server, error) {
-	hostKeys, err := loadHostKeys(a.conf.SSHD.HostKeyFiles)
+	c := a.conf.SSHD
+	hostKeys, err := loadHostKeys(c.HostKeyFiles, c.HostCertFiles)
 	if err != nil {
 		return nil, err
 	}
-	gitaly := map[command.Name]session.Gitaly{}
-	for name, pool := range a.gitaly {
-		gitaly[name] = pool
+	var groups certificate.Groups
+	if a.groupCertificates {
+		groups = a.api
 	}
+	certificates, err := certificate.New(c.TrustedUserCAKeys, groups, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := c.proxy()
+	if err != nil {
+		return nil, err
+	}
+	startups, err := sshd.ParseStartups(c.MaxStartups)
+	if err != nil {
+		return nil, err
+	}
+	metrics := sshd.NewMetrics(reg)
 	runner := session.New(session.Deps{
 		API:        a.api,
-		Gitaly:     gitaly,
+		Gitaly:     connections(a.gitaly),
 		CountRelay: relayCounter(reg),
-		Tokens:     session.Tokens{Enabled: a.conf.PAT.Enabled, Scopes: a.conf.PAT.AllowedScopes},
+		Tokens:     a.conf.tokens(),
+		Phase:      metrics.Phase,
 		Now:        time.Now,
 	})
-	c := a.conf.SSHD
 	return sshd.New(sshd.Options{
 		User:           a.conf.User,
 		HostKeys:       hostKeys,
@@ -118,23 +146,40 @@ func (a *App) newServer(reg prometheus.Registerer) (*sshd.Server, error) {
 		MaxSessions:    c.ConcurrentSessionsLimit,
 		MaxConnections: c.MaxConnections,
 		MaxPerAddress:  c.MaxConnectionsPerAddress,
+		Startups:       startups,
+		Proxy:          proxy,
 	}, sshd.Deps{
-		Keys:     keyLookup{a.api},
-		Runner:   runner,
-		Log:      a.log,
-		Metrics:  sshd.NewMetrics(reg),
-		Draining: a.probes.Stop,
+		Keys:         keyLookup{a.api},
+		Certificates: certificates,
+		Runner:       runner,
+		Log:          a.log,
+		Metrics:      metrics,
+		Draining:     a.probes.Stop,
 	}), nil
 }
 
-func loadHostKeys(files []string) ([]gossh.Signer, error) {
+func connections(pools map[command.Name]*gitalyclient.Pool) map[command.Name]session.Gitaly {
+	all := map[command.Name]session.Gitaly{}
+	for name, pool := range pools {
+		all[name] = pool
+	}
+	return all
+}
+
+// loadHostKeys returns the host keys; those that have a certificate come with it
+// first, so that clients that know the authority need not know the key.
+func loadHostKeys(files, certFiles []string) ([]gossh.Signer, error) {
 	var keys []gossh.Signer
 	var faults []error
 	for _, file := range files {
 		key, err := hostkey.Load(file)
 		keys, faults = append(keys, key), append(faults, err)
 	}
-	return keys, errors.Join(faults...)
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	certified, err := hostkey.Certify(keys, certFiles)
+	return append(certified, keys...), err
 }
 
 func (a *App) listen() (err error) {
@@ -181,6 +226,11 @@ func (a *App) runProbes(ctx context.Context, ready func()) error {
 func (a *App) webHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", a.probes.Handler())
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("GET "+a.conf.SSHD.ReadinessProbe, a.probes.ServeReadiness)
 	mux.HandleFunc("GET "+a.conf.SSHD.LivenessProbe, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusOK)

@@ -41,6 +41,14 @@ type Config struct {
 	// SecretFile holds the secret; a relative path starts at the configuration's
 	// directory. Unused when Secret is set.
 	SecretFile string `yaml:"secret_file"`
+	// SSLCertDir replaces the directory of the system's certificate authorities.
+	SSLCertDir string `yaml:"ssl_cert_dir"`
+	// LogFile takes the log; a relative path starts at the configuration's directory.
+	// If it cannot be opened, or none is named, the daemon logs to its standard
+	// error, and the programs under OpenSSH to gitlab-shell.log beside the configuration.
+	LogFile string `yaml:"log_file"`
+	// LogFormat is json or text.
+	LogFormat string `yaml:"log_format"`
 	// LogLevel is debug, info, warn or error, in any case.
 	LogLevel string `yaml:"log_level"`
 	// HTTPSettings are about the calls of the internal API.
@@ -63,12 +71,26 @@ type PAT struct {
 type HTTPSettings struct {
 	// ReadTimeout bounds one attempt of a call.
 	ReadTimeout config.Duration `yaml:"read_timeout"`
+	// User and Password are for basic authentication before the API.
+	User     string `yaml:"user"`
+	Password string `yaml:"password"`
+	// CAFile and CAPath, a PEM file and a directory of them, are trusted besides the
+	// system's authorities.
+	CAFile string `yaml:"ca_file"`
+	CAPath string `yaml:"ca_path"`
 }
 
 // SSHD is the section of the daemon.
 type SSHD struct {
 	// Listen is the SSH address, host:port.
 	Listen string `yaml:"listen"`
+	// ProxyProtocol expects PROXY headers, version 1 or 2, as ProxyPolicy says: use
+	// (one may be there), require, ignore or reject. ProxyAllowed, addresses and
+	// networks, replaces the policy: those may send one and nobody else.
+	ProxyProtocol      bool            `yaml:"proxy_protocol"`
+	ProxyPolicy        string          `yaml:"proxy_policy"`
+	ProxyAllowed       []string        `yaml:"proxy_allowed"`
+	ProxyHeaderTimeout config.Duration `yaml:"proxy_header_timeout"`
 	// WebListen is the address of probes and metrics; empty switches them off.
 	WebListen string `yaml:"web_listen"`
 	// ConcurrentSessionsLimit bounds the open sessions of one connection.
@@ -77,6 +99,10 @@ type SSHD struct {
 	MaxConnections int `yaml:"max_connections"`
 	// MaxConnectionsPerAddress bounds those of one IPv4 address or IPv6 /64.
 	MaxConnectionsPerAddress int `yaml:"max_connections_per_address"`
+	// MaxStartups bounds the connections that have not logged in, start:rate:full as
+	// in OpenSSH: from start on new ones are dropped with a chance of rate percent,
+	// growing to all of them at full.
+	MaxStartups string `yaml:"max_startups"`
 	// ClientAliveInterval is the pace of keep-alives; a client that is silent for
 	// three is cut off. 0 is off.
 	ClientAliveInterval config.Duration `yaml:"client_alive_interval"`
@@ -91,6 +117,11 @@ type SSHD struct {
 	// at the configuration's directory. One that does not exist is made: RSA if its
 	// name contains "rsa", else Ed25519.
 	HostKeyFiles []string `yaml:"host_key_files"`
+	// HostCertFiles are certificates of host keys.
+	HostCertFiles []string `yaml:"host_cert_files"`
+	// TrustedUserCAKeys are files with public keys of authorities whose certificates
+	// log a user in by name.
+	TrustedUserCAKeys []string `yaml:"trusted_user_ca_keys"`
 	// KexAlgorithms, Ciphers, MACs and PublicKeyAlgorithms replace the defaults.
 	KexAlgorithms       []string `yaml:"kex_algorithms"`
 	Ciphers             []string `yaml:"ciphers"`
@@ -104,10 +135,14 @@ func defaults() Config {
 		User:         "git",
 		SecretFile:   defaultSecretFile,
 		LogLevel:     "info",
+		LogFormat:    "json",
 		HTTPSettings: HTTPSettings{ReadTimeout: config.Duration(300 * time.Second)},
 		PAT:          PAT{Enabled: true},
 		SSHD: SSHD{
 			Listen:                   "[::]:22",
+			ProxyPolicy:              "use",
+			ProxyHeaderTimeout:       config.Duration(500 * time.Millisecond),
+			MaxStartups:              "500:30:1000",
 			WebListen:                "localhost:9122",
 			ConcurrentSessionsLimit:  10,
 			MaxConnections:           10_000,
@@ -129,9 +164,25 @@ func defaults() Config {
 	}
 }
 
+// alias gives variables of GitLab's own names to settings that have none of ours
+// (wire/gitlab-shell.md §7).
+func alias(lookupEnv func(string) (string, bool)) func(string) (string, bool) {
+	names := map[string]string{
+		envPrefix + "_GITLAB_URL": "GITLAB_URL", envPrefix + "_SECRET": "GITLAB_SHELL_SECRET", envPrefix + "_LOG_FORMAT": "GITLAB_LOG_FORMAT",
+	}
+	return func(name string) (string, bool) {
+		value, ok := lookupEnv(name)
+		if other := names[name]; !ok && other != "" {
+			return lookupEnv(other)
+		}
+		return value, ok
+	}
+}
+
 // load reads the configuration in dir; every fault is in the error.
 func load(dir string, lookupEnv func(string) (string, bool)) (Config, error) {
 	c := defaults()
+	lookupEnv = alias(lookupEnv)
 	path := filepath.Join(dir, configName)
 	if err := config.Load(&c, config.Options{File: path, EnvPrefix: envPrefix, LookupEnv: lookupEnv}); err != nil {
 		return Config{}, err
@@ -140,8 +191,13 @@ func load(dir string, lookupEnv func(string) (string, bool)) (Config, error) {
 		c.Secret = "" // the variable is the key secret_file, whose mode is checked
 	}
 	c.SecretFile = below(dir, c.SecretFile)
-	for i, file := range c.SSHD.HostKeyFiles {
-		c.SSHD.HostKeyFiles[i] = below(dir, file)
+	if c.LogFile != "" {
+		c.LogFile = below(dir, c.LogFile)
+	}
+	for _, list := range [][]string{c.SSHD.HostKeyFiles, c.SSHD.HostCertFiles, c.SSHD.TrustedUserCAKeys} {
+		for i, file := range list {
+			list[i] = below(dir, file)
+		}
 	}
 	return c, nil
 }
@@ -165,6 +221,9 @@ func (c *Config) Validate() error {
 	if _, err := internalapi.New(internalapi.Config{URL: c.GitLabURL, Secret: []byte("only checked")}); err != nil && c.GitLabURL != "" {
 		faults = append(faults, fmt.Errorf("gitlab_url: %w", err))
 	}
+	if c.LogFormat != "json" && c.LogFormat != "text" {
+		faults = append(faults, fmt.Errorf("log_format: %q is neither json nor text", c.LogFormat))
+	}
 	if _, err := logging.New(os.Stderr, logging.Options{Level: c.LogLevel}); err != nil {
 		faults = append(faults, fmt.Errorf("log_level: %w", err))
 	}
@@ -185,6 +244,7 @@ func (s *SSHD) validate() error {
 		positive("sshd.grace_period", s.GracePeriod.D()),
 		notNegative("sshd.client_alive_interval", s.ClientAliveInterval.D()),
 		notNegative("sshd.login_grace_time", s.LoginGraceTime.D()),
+		positive("sshd.proxy_header_timeout", s.ProxyHeaderTimeout.D()),
 		s.algorithms().Validate(),
 	}
 	if s.WebListen != "" {
@@ -193,6 +253,12 @@ func (s *SSHD) validate() error {
 		if s.ReadinessProbe == s.LivenessProbe {
 			faults = append(faults, errors.New("sshd.liveness_probe: the same path as sshd.readiness_probe"))
 		}
+	}
+	if _, err := sshd.ParseStartups(s.MaxStartups); err != nil {
+		faults = append(faults, fmt.Errorf("sshd.max_startups: %w", err))
+	}
+	if _, err := sshd.ParseAllowed(s.ProxyAllowed); err != nil {
+		faults = append(faults, fmt.Errorf("sshd.proxy_allowed: %w", err))
 	}
 	if len(s.HostKeyFiles) == 0 {
 		faults = append(faults, errors.New("sshd.host_key_files: the list is empty"))
@@ -214,8 +280,20 @@ func (c *Config) secret() ([]byte, error) {
 	return secret.Read(c.SecretFile, minSecret)
 }
 
+// proxy returns the rules for PROXY headers, nil when none are expected.
+func (s *SSHD) proxy() (*sshd.Proxy, error) {
+	if !s.ProxyProtocol {
+		return nil, nil
+	}
+	allowed, err := sshd.ParseAllowed(s.ProxyAllowed)
+	return &sshd.Proxy{Policy: s.ProxyPolicy, Allowed: allowed, HeaderTimeout: s.ProxyHeaderTimeout.D()}, err
+}
+
 // masked returns the configuration for the log.
 func (c Config) masked() Config {
+	if c.HTTPSettings.Password != "" {
+		c.HTTPSettings.Password = "[FILTERED]"
+	}
 	if c.Secret != "" {
 		c.Secret = "[FILTERED]"
 	}

@@ -48,6 +48,7 @@ func TestConfig_accepted(t *testing.T) {
 		{"secret in the environment", minimal, "", map[string]string{"SHELL_SECRET": shelltest.Secret}},
 		{"secret file in the environment", minimal, "", map[string]string{"SHELL_SECRET_FILE": other}},
 		{"URL in the environment", "user: git", shelltest.Secret, map[string]string{"SHELL_GITLAB_URL": "http://localhost:1"}},
+		{"GitLab's own variables", "user: git", "", map[string]string{"GITLAB_URL": "http://localhost:1", "GITLAB_SHELL_SECRET": shelltest.Secret, "GITLAB_LOG_FORMAT": "text"}},
 		{"everything", minimal + `
 user: git
 gitlab_relative_url_root: /gitlab
@@ -55,6 +56,13 @@ secret_file: .gitlab_shell_secret
 log_level: DEBUG
 http_settings:
   read_timeout: 10
+  user: proxy
+  password: secret
+  ca_file: /tmp/ca.pem
+  ca_path: /tmp
+ssl_cert_dir: /tmp
+log_file: shell.log
+log_format: text
 pat:
   enabled: false
   allowed_scopes: [api]
@@ -70,6 +78,13 @@ sshd:
   readiness_probe: /a
   liveness_probe: /b
   host_key_files: [/tmp/x]
+  host_cert_files: [x-cert.pub]
+  trusted_user_ca_keys: [ca.pub]
+  proxy_protocol: true
+  proxy_policy: require
+  proxy_allowed: [10.0.0.0/8, 192.0.2.1]
+  proxy_header_timeout: 1s
+  max_startups: "10:30:100"
   kex_algorithms: [ecdh-sha2-nistp256]
   ciphers: [aes192-ctr]
   macs: [hmac-sha2-512]
@@ -100,6 +115,7 @@ func TestConfig_refused(t *testing.T) {
 		{"every fault at once", `
 user: ""
 log_level: loud
+log_format: xml
 http_settings:
   read_timeout: -1
 sshd:
@@ -114,9 +130,12 @@ sshd:
   readiness_probe: start
   liveness_probe: start
   host_key_files: []
+  proxy_allowed: [everybody]
+  proxy_header_timeout: 0
+  max_startups: many
   ciphers: [rot13]
 `, shelltest.Secret, []string{
-			"user: required", "gitlab_url: required", "log_level", "http_settings.read_timeout", "sshd.listen", "sshd.web_listen",
+			"user: required", "gitlab_url: required", "log_level", "log_format", "sshd.proxy_allowed", "sshd.proxy_header_timeout", "sshd.max_startups", "http_settings.read_timeout", "sshd.listen", "sshd.web_listen",
 			"sshd.concurrent_sessions_limit", "sshd.max_connections:", "sshd.max_connections_per_address", "sshd.grace_period",
 			"sshd.client_alive_interval", "sshd.login_grace_time", "sshd.readiness_probe", "sshd.liveness_probe: the same",
 			"sshd.host_key_files", `sshd.ciphers: unknown algorithm "rot13"`,

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"runtime/debug"
 
 	"gitsplit/kit/logging"
+	"gitsplit/services/shell/internal/session"
 )
 
 // Main is gitlab-sshd: it reads args, starts the daemon and returns when ctx has
@@ -38,16 +40,43 @@ func Main(ctx context.Context, args []string, lookupEnv func(string) (string, bo
 		_, err := conf.secret()
 		return err
 	}
-	log, err := logging.New(stderr, logging.Options{Service: program, Level: conf.LogLevel})
+	out, closeLog := conf.logFile(stderr)
+	defer closeLog()
+	log, err := conf.logger(program, out)
 	if err != nil {
 		return err
 	}
 	log.InfoContext(ctx, "starting", slog.Any("config", conf.masked()))
-	a, err := New(conf, log) //nolint:contextcheck // opening a listener does not wait
+	flag, _ := lookupEnv(groupCertificatesFlag)
+	a, err := New(conf, flag == "1", log) //nolint:contextcheck // opening a listener does not wait
 	if err != nil {
 		return err
 	}
 	return a.Run(ctx)
+}
+
+// groupCertificatesFlag is the variable that opens logins with certificates of groups
+// when it is 1 (wire/gitlab-shell.md §7).
+const groupCertificatesFlag = "FF_GITLAB_SHELL_SSH_CERTIFICATES"
+
+// logFile opens the log, or returns instead what is given.
+func (c *Config) logFile(instead io.Writer) (w io.Writer, closeLog func()) {
+	if c.LogFile == "" {
+		return instead, func() {}
+	}
+	f, err := os.OpenFile(c.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return instead, func() {}
+	}
+	return f, func() { _ = f.Close() } // its lines are written
+}
+
+func (c *Config) logger(service string, w io.Writer) (*slog.Logger, error) {
+	return logging.New(w, logging.Options{Service: service, Level: c.LogLevel, Text: c.LogFormat == "text"})
+}
+
+func (c *Config) tokens() session.Tokens {
+	return session.Tokens{Enabled: c.PAT.Enabled, Scopes: c.PAT.AllowedScopes}
 }
 
 // version returns the version and the time of its commit, as the go tool noted them.

@@ -3,8 +3,10 @@ package app
 import (
 	"net/http"
 
+	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"google.golang.org/grpc"
 )
 
 // buildInfo says what runs (wire/gitlab-shell.md §12, as the rest of this file).
@@ -34,6 +36,13 @@ func apiMetrics(reg prometheus.Registerer) func(http.RoundTripper) http.RoundTri
 		next = promhttp.InstrumentRoundTripperCounter(requests, next)
 		return promhttp.InstrumentRoundTripperInFlight(inFlight, next)
 	}
+}
+
+// clientMetrics measures calls of gitaly: grpc_client_*.
+func clientMetrics(reg prometheus.Registerer) []grpc.DialOption {
+	m := grpcprom.NewClientMetrics(grpcprom.WithClientHandlingTimeHistogram())
+	reg.MustRegister(m)
+	return []grpc.DialOption{grpc.WithChainUnaryInterceptor(m.UnaryClientInterceptor()), grpc.WithChainStreamInterceptor(m.StreamClientInterceptor())}
 }
 
 // relayCounter counts commands that were relayed to gitaly.

@@ -30,6 +30,16 @@ const (
 	VerifyOTP       Name = "2fa_verify"
 )
 
+// Repository reports whether the verb is about one repository: those are what a
+// login that is bound to a group may use (wire/gitlab-shell.md §3).
+func (n Name) Repository() bool {
+	switch n {
+	case UploadPack, ReceivePack, UploadArchive, LFSAuthenticate:
+		return true
+	}
+	return false
+}
+
 // Command is a command line that was understood.
 type Command struct {
 	// Name is the verb.

@@ -27,6 +27,23 @@ func Failure(w io.Writer, message string) error {
 	return write(w, []string{"", ruler, "", "ERROR: " + message + "\n", "", ruler, ""})
 }
 
+// Refusal is Failure as gitlab-shell prints it under OpenSSH. It writes nothing if
+// there is nothing to say.
+func Refusal(w io.Writer, message string) error {
+	if blank([]string{message}) {
+		return nil
+	}
+	return write(w, []string{"", ruler, "", message, "", ruler, ""})
+}
+
+// Plain writes one line without a frame.
+func Plain(w io.Writer, message string) error {
+	if _, err := io.WriteString(w, Clean(message)+"\n"); err != nil {
+		return fmt.Errorf("write to the user's terminal: %w", err)
+	}
+	return nil
+}
+
 func blank(messages []string) bool {
 	for _, m := range messages {
 		if strings.TrimSpace(m) != "" {

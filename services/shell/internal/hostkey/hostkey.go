@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -86,6 +87,36 @@ func parse(raw []byte) (ssh.Signer, error) {
 	default:
 		return nil, fmt.Errorf("%s: want Ed25519 or RSA", signer.PublicKey().Type())
 	}
+}
+
+// Certify returns the keys that one of the files holds a host certificate for, with
+// it, in the files' order. A certificate of no key here, or of a user, is an error.
+func Certify(keys []ssh.Signer, files []string) ([]ssh.Signer, error) {
+	var certified []ssh.Signer
+	for _, file := range files {
+		raw, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+		if err != nil {
+			return nil, fmt.Errorf("host certificate: %w", err)
+		}
+		pub, _, _, _, err := ssh.ParseAuthorizedKey(raw)
+		if err != nil {
+			return nil, fmt.Errorf("host certificate %q: %w", file, err)
+		}
+		cert, ok := pub.(*ssh.Certificate)
+		if !ok || cert.CertType != ssh.HostCert {
+			return nil, fmt.Errorf("host certificate %q: not a host certificate", file)
+		}
+		at := slices.IndexFunc(keys, func(k ssh.Signer) bool { return bytes.Equal(k.PublicKey().Marshal(), cert.Key.Marshal()) })
+		if at < 0 {
+			return nil, fmt.Errorf("host certificate %q: belongs to none of the host keys", file)
+		}
+		signer, err := ssh.NewCertSigner(cert, keys[at])
+		if err != nil {
+			return nil, fmt.Errorf("host certificate %q: %w", file, err)
+		}
+		certified = append(certified, signer)
+	}
+	return certified, nil
 }
 
 // create puts a new key at path. The file appears whole or not at all, and if

@@ -21,19 +21,23 @@ const maxLogged = 255 // bytes of a repository name that goes to the log as type
 func (r *Runner) access(ctx context.Context, action command.Name, repository string, req Request) (internalapi.AllowedResponse, error) {
 	started := time.Now()
 	answer, err := r.api.Allowed(ctx, internalapi.AllowedRequest{
-		Action:   string(action),
-		Project:  repository,
-		Changes:  internalapi.AnyChanges,
-		Protocol: "ssh",
-		KeyID:    internalapi.ID(req.KeyID),
-		CheckIP:  clientIP(req.RemoteAddr),
+		Action:        string(action),
+		Project:       repository,
+		Changes:       internalapi.AnyChanges,
+		Protocol:      "ssh",
+		KeyID:         internalapi.ID(req.KeyID),
+		Username:      req.Username,
+		NamespacePath: req.Namespace,
+		CheckIP:       clientIP(req.RemoteAddr),
 	})
 	project := answer.GLProjectPath
 	if project == "" {
 		project = strings.ToValidUTF8(repository[:min(len(repository), maxLogged)], "")
 	}
+	took := time.Since(started)
+	r.phase("access", took)
 	logging.AddAttrs(ctx,
-		slog.Float64("access_ms", logging.Milliseconds(time.Since(started))),
+		slog.Float64("access_ms", logging.Milliseconds(took)),
 		slog.String(logging.KeyUser, answer.GLUsername),
 		slog.String(logging.KeyProject, project))
 	if err != nil {

@@ -30,9 +30,9 @@ func (a *fakeAPI) Allowed(ctx context.Context, req internalapi.AllowedRequest) (
 	return out, a.Post(ctx, internalapi.PathAllowed, req, &out)
 }
 
-func (a *fakeAPI) Discover(ctx context.Context, keyID int64) (internalapi.DiscoverResponse, error) {
+func (a *fakeAPI) Discover(ctx context.Context, keyID int64, username string) (internalapi.DiscoverResponse, error) {
 	var out internalapi.DiscoverResponse
-	return out, a.Post(ctx, internalapi.PathDiscover, keyID, &out)
+	return out, a.Post(ctx, internalapi.PathDiscover, map[string]any{"key_id": keyID, "username": username}, &out)
 }
 
 func (a *fakeAPI) Post(ctx context.Context, path string, body, out any) error {
@@ -86,7 +86,7 @@ func runStream(t *testing.T, api *fakeAPI, tokens Tokens, line string, stdin io.
 	var stdout, stderr bytes.Buffer
 	now := func() time.Time { return time.Date(2026, 1, 30, 12, 0, 0, 0, time.UTC) }
 	exit, _ := New(Deps{API: api, Tokens: tokens, Now: now}).Run(t.Context(), Request{
-		KeyID: 7, RemoteAddr: "[2001:db8::1]:1234", Line: line, Stdin: stdin, Stdout: &stdout, Stderr: &stderr,
+		Identity: Identity{KeyID: 7}, RemoteAddr: "[2001:db8::1]:1234", Line: line, Stdin: stdin, Stdout: &stdout, Stderr: &stderr,
 	})
 	return ending{exit, stdout.String(), stderr.String()}
 }

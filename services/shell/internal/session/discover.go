@@ -6,13 +6,15 @@ import (
 	"io"
 	"log/slog"
 
+	"gitsplit/kit/errs"
+	"gitsplit/kit/internalapi"
 	"gitsplit/kit/logging"
 	"gitsplit/services/shell/internal/console"
 )
 
 // discover greets the user by name (wire/gitlab-shell.md §6.1).
 func (r *Runner) discover(ctx context.Context, req Request) error {
-	user, err := r.api.Discover(ctx, req.KeyID)
+	user, err := r.who(ctx, req)
 	if err != nil {
 		return &prefixError{prefix: "Failed to get username: ", err: err}
 	}
@@ -25,4 +27,22 @@ func (r *Runner) discover(ctx context.Context, req Request) error {
 		return fmt.Errorf("write greeting: %w", err)
 	}
 	return nil
+}
+
+// who asks the API for the user behind an identity.
+func (r *Runner) who(ctx context.Context, req Request) (internalapi.DiscoverResponse, error) {
+	if req.KeyID == 0 && req.Username == "" {
+		return internalapi.DiscoverResponse{}, errs.New(errs.Denied, "who='' is invalid")
+	}
+	return r.api.Discover(ctx, req.KeyID, req.Username)
+}
+
+// account names the user for calls that take a key, or else a number: key is the
+// one, and user the other (wire/gitlab-shell.md §6.5).
+func (r *Runner) account(ctx context.Context, req Request) (key internalapi.ID, user int64, err error) {
+	if req.KeyID != 0 {
+		return internalapi.ID(req.KeyID), 0, nil
+	}
+	u, err := r.who(ctx, req)
+	return 0, u.ID, err
 }

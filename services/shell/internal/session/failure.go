@@ -15,6 +15,7 @@ import (
 	"gitsplit/kit/internalapi"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/shell/internal/command"
+	"gitsplit/services/shell/internal/console"
 )
 
 // Texts of wire/gitlab-shell.md §5.
@@ -47,6 +48,25 @@ type outcome struct {
 	text   string // for the user
 	silent bool   // the user has been told, or is gone
 	ours   bool   // a fault of the system, not a refusal
+}
+
+// tellForced says why a forced command failed: what is no command in one plain line,
+// all else in a box without a heading, and gRPC in gRPC's own words.
+func (o outcome) tellForced(w io.Writer, err error) error {
+	if _, unknown := errors.AsType[*command.UnknownError](err); unknown {
+		return console.Plain(w, command.ErrDisallowed.Error())
+	}
+	if errors.Is(err, command.ErrSyntax) {
+		return console.Plain(w, "Invalid SSH command: "+command.ErrSyntax.Error())
+	}
+	text := o.text
+	if st, ok := errors.AsType[interface {
+		error
+		GRPCStatus() *status.Status
+	}](err); ok {
+		text = status.Error(st.GRPCStatus().Code(), text).Error()
+	}
+	return console.Refusal(w, text)
 }
 
 // explain decides what the user is told about err.

@@ -33,7 +33,9 @@ func (r *Runner) git(ctx context.Context, cmd command.Command, req Request) erro
 		err = relay(outgoing(ctx, access, req), conn, cmd, access, req)
 	}
 	r.count(err == nil)
-	logging.AddAttrs(ctx, slog.Float64("git_ms", logging.Milliseconds(time.Since(started))))
+	took := time.Since(started)
+	r.phase("git", took)
+	logging.AddAttrs(ctx, slog.Float64("git_ms", logging.Milliseconds(took)))
 	return err
 }
 
@@ -51,7 +53,7 @@ func relay(ctx context.Context, conn *grpc.ClientConn, cmd command.Command, acce
 	case command.ReceivePack:
 		return ended(gitalyclient.SSHReceivePack(ctx, conn, &gitalypb.SSHReceivePackRequest{
 			Repository:       repository,
-			GlId:             "key-" + strconv.FormatInt(req.KeyID, 10),
+			GlId:             glID(access, req),
 			GlRepository:     access.GLRepository,
 			GlUsername:       access.GLUsername,
 			GitProtocol:      req.GitProtocol,
@@ -64,6 +66,15 @@ func relay(ctx context.Context, conn *grpc.ClientConn, cmd command.Command, acce
 	default:
 		return errs.Newf(errs.Internal, "%s is not a git command", cmd.Name)
 	}
+}
+
+// glID names the pusher for the hooks: by the key, so that the API sees which one
+// it was, or else as the API named them.
+func glID(access internalapi.AllowedResponse, req Request) string {
+	if req.KeyID != 0 {
+		return "key-" + strconv.FormatInt(req.KeyID, 10)
+	}
+	return access.GLID
 }
 
 // ended makes an error of an exit status that came without one.

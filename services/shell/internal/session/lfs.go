@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"gitsplit/kit/internalapi"
 	"gitsplit/kit/logging"
@@ -20,7 +21,8 @@ func (r *Runner) lfsAuthenticate(ctx context.Context, cmd command.Command, req R
 	if cmd.Args[0] == "upload" {
 		action = command.ReceivePack
 	}
-	if _, err := r.access(ctx, action, cmd.Repository, req); err != nil {
+	access, err := r.access(ctx, action, cmd.Repository, req)
+	if err != nil {
 		return err
 	}
 	var answer struct {
@@ -29,11 +31,16 @@ func (r *Runner) lfsAuthenticate(ctx context.Context, cmd command.Command, req R
 		BaseURL   string `json:"repository_http_path"`
 		ExpiresIn int    `json:"expires_in"`
 	}
-	err := r.api.Post(ctx, internalapi.PathLFSAuth, struct {
+	body := struct {
 		Operation string         `json:"operation"`
 		Project   string         `json:"project"`
-		KeyID     internalapi.ID `json:"key_id"`
-	}{cmd.Args[0], cmd.Repository, internalapi.ID(req.KeyID)}, &answer)
+		KeyID     internalapi.ID `json:"key_id,omitempty"`
+		UserID    string         `json:"user_id,omitempty"`
+	}{Operation: cmd.Args[0], Project: cmd.Repository, KeyID: internalapi.ID(req.KeyID)}
+	if req.KeyID == 0 {
+		body.UserID = strings.TrimPrefix(access.GLID, "user-")
+	}
+	err = r.api.Post(ctx, internalapi.PathLFSAuth, body, &answer)
 	if err != nil {
 		logging.AddAttrs(ctx, slog.String(logging.KeyError, err.Error()))
 		return nil

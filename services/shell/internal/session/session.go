@@ -20,11 +20,21 @@ import (
 	"gitsplit/services/shell/internal/console"
 )
 
+// Identity is who logged in: by a key or by a certificate (wire/gitlab-shell.md §2).
+type Identity struct {
+	// KeyID is the id of the SSH key whose signature was verified; 0 without one.
+	KeyID int64
+	// Username is the name in a certificate; "" without one.
+	Username string
+	// Namespace is the group whose authority signed the certificate: nothing outside
+	// of it is open. "" is no bound.
+	Namespace string
+}
+
 // Request is one command that an authenticated user sent, with the streams to
 // answer it on.
 type Request struct {
-	// KeyID is the id of the SSH key whose signature was verified.
-	KeyID int64
+	Identity
 	// RemoteAddr is the client's address, as ip:port.
 	RemoteAddr string
 	// Line is the command line as it came; empty for a shell request.
@@ -40,7 +50,7 @@ type Request struct {
 // API is what the commands ask of the internal API.
 type API interface {
 	Allowed(ctx context.Context, req internalapi.AllowedRequest) (internalapi.AllowedResponse, error)
-	Discover(ctx context.Context, keyID int64) (internalapi.DiscoverResponse, error)
+	Discover(ctx context.Context, keyID int64, username string) (internalapi.DiscoverResponse, error)
 	// Post is any other call: body as JSON, the answer into out.
 	Post(ctx context.Context, path string, body, out any) error
 }
@@ -56,6 +66,8 @@ type Runner struct {
 	gitaly map[command.Name]Gitaly
 	count  func(ok bool)
 	tokens Tokens
+	phase  func(name string, took time.Duration)
+	forced bool
 	now    func() time.Time
 }
 
@@ -69,13 +81,23 @@ type Deps struct {
 	CountRelay func(ok bool)
 	// Tokens are the rules of personal_access_token.
 	Tokens Tokens
+	// Phase is told how long the access check and the relay took; nil tells nobody.
+	Phase func(name string, took time.Duration)
+	// ForcedCommand words failures as gitlab-shell does under OpenSSH, where the
+	// daemon has words of its own (wire/gitlab-shell.md §5).
+	ForcedCommand bool
 	// Now is the clock; days end in its time zone.
 	Now func() time.Time
 }
 
 // New returns a runner.
 func New(d Deps) *Runner {
-	return &Runner{api: d.API, gitaly: d.Gitaly, count: d.CountRelay, tokens: d.Tokens, now: d.Now}
+	if d.Phase == nil {
+		d.Phase = func(string, time.Duration) {}
+	}
+	return &Runner{
+		api: d.API, gitaly: d.Gitaly, count: d.CountRelay, tokens: d.Tokens, phase: d.Phase, forced: d.ForcedCommand, now: d.Now,
+	}
 }
 
 // Run answers req and returns the exit status. An error is a failure of ours, not
@@ -87,6 +109,9 @@ func (r *Runner) Run(ctx context.Context, req Request) (exit int, err error) {
 	} else {
 		logging.AddAttrs(ctx, slog.String(logging.KeyCommand, string(cmd.Name)))
 	}
+	if err == nil && req.Namespace != "" && !cmd.Name.Repository() {
+		err = &command.UnknownError{Line: req.Line}
+	}
 	if err == nil {
 		err = r.dispatch(ctx, cmd, req)
 	}
@@ -94,7 +119,12 @@ func (r *Runner) Run(ctx context.Context, req Request) (exit int, err error) {
 		return 0, nil
 	}
 	out := explain(ctx, err)
-	if !out.silent {
+	switch {
+	case out.silent:
+	case r.forced:
+		err = errors.Join(err, out.tellForced(req.Stderr, err))
+		out.exit = exitFailure
+	default:
 		err = errors.Join(err, console.Failure(req.Stderr, out.text))
 	}
 	if !out.ours {

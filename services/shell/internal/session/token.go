@@ -29,7 +29,8 @@ type Tokens struct {
 
 // tokenRequest is the body of the API's call (wire/internal-api.md §3.11).
 type tokenRequest struct {
-	KeyID     internalapi.ID `json:"key_id"`
+	KeyID     internalapi.ID `json:"key_id,omitempty"`
+	UserID    int64          `json:"user_id,omitempty"`
 	Name      string         `json:"name"`
 	Scopes    []string       `json:"scopes"`
 	ExpiresAt string         `json:"expires_at"`
@@ -41,8 +42,11 @@ func (r *Runner) personalToken(ctx context.Context, cmd command.Command, req Req
 	if !r.tokens.Enabled {
 		return &command.UnknownError{Line: req.Line}
 	}
-	body, err := r.tokenRequest(cmd.Args, req)
+	body, err := r.tokenRequest(cmd.Args)
 	if err != nil {
+		return err
+	}
+	if body.KeyID, body.UserID, err = r.account(ctx, req); err != nil {
 		return err
 	}
 	var answer struct {
@@ -66,7 +70,7 @@ func (r *Runner) personalToken(ctx context.Context, cmd command.Command, req Req
 	return nil
 }
 
-func (r *Runner) tokenRequest(args []string, req Request) (tokenRequest, error) {
+func (r *Runner) tokenRequest(args []string) (tokenRequest, error) {
 	if len(args) != 2 && len(args) != 3 {
 		return tokenRequest{}, errs.New(errs.Invalid, tokenUsage)
 	}
@@ -83,7 +87,6 @@ func (r *Runner) tokenRequest(args []string, req Request) (tokenRequest, error) 
 		scopes = slices.DeleteFunc(scopes, func(s string) bool { return !slices.Contains(r.tokens.Scopes, s) })
 	}
 	return tokenRequest{
-		KeyID:     internalapi.ID(req.KeyID),
 		Name:      args[0],
 		Scopes:    scopes,
 		ExpiresAt: r.now().AddDate(0, 0, days).Format(time.DateOnly),

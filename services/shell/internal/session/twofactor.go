@@ -32,8 +32,9 @@ const (
 
 // twoFactorRequest is the body of the API's calls (wire/internal-api.md §3.10).
 type twoFactorRequest struct {
-	KeyID internalapi.ID `json:"key_id"`
-	OTP   string         `json:"otp_attempt,omitempty"`
+	KeyID  internalapi.ID `json:"key_id,omitempty"`
+	UserID int64          `json:"user_id,omitempty"`
+	OTP    string         `json:"otp_attempt,omitempty"`
 }
 
 type twoFactorAnswer struct {
@@ -43,9 +44,13 @@ type twoFactorAnswer struct {
 }
 
 // twoFactor makes one of these calls; a refusal is an error with the API's words.
-func (r *Runner) twoFactor(ctx context.Context, path string, body twoFactorRequest) (twoFactorAnswer, error) {
+func (r *Runner) twoFactor(ctx context.Context, path string, req Request, otp string) (twoFactorAnswer, error) {
 	var answer twoFactorAnswer
-	err := r.api.Post(ctx, path, body, &answer)
+	body := twoFactorRequest{OTP: otp}
+	var err error
+	if body.KeyID, body.UserID, err = r.account(ctx, req); err == nil {
+		err = r.api.Post(ctx, path, body, &answer)
+	}
 	switch {
 	case ctx.Err() != nil:
 		return answer, ctx.Err()
@@ -66,7 +71,7 @@ func (r *Runner) recoveryCodes(ctx context.Context, req Request) error {
 	if word, err := readWord(ctx, req.Stdin, maxConfirmation); err != nil || word != "yes" {
 		return say(req.Stdout, textKept)
 	}
-	answer, err := r.twoFactor(ctx, internalapi.PathTwoFactorCodes, twoFactorRequest{KeyID: internalapi.ID(req.KeyID)})
+	answer, err := r.twoFactor(ctx, internalapi.PathTwoFactorCodes, req, "")
 	if err != nil {
 		return say(req.Stdout, fmt.Sprintf(textNoCodes, err))
 	}
@@ -87,7 +92,7 @@ func (r *Runner) verifyOTP(ctx context.Context, req Request) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if _, err := r.twoFactor(push, internalapi.PathTwoFactorPush, twoFactorRequest{KeyID: internalapi.ID(req.KeyID)}); err == nil {
+		if _, err := r.twoFactor(push, internalapi.PathTwoFactorPush, req, ""); err == nil {
 			pushed <- struct{}{}
 		}
 	}()
@@ -108,7 +113,7 @@ func (r *Runner) typedOTP(ctx context.Context, req Request) string {
 		err = errors.New("OTP cannot be blank")
 	}
 	if err == nil {
-		_, err = r.twoFactor(ctx, internalapi.PathTwoFactorOTP, twoFactorRequest{KeyID: internalapi.ID(req.KeyID), OTP: otp})
+		_, err = r.twoFactor(ctx, internalapi.PathTwoFactorOTP, req, otp)
 	}
 	if err != nil {
 		return "OTP validation failed: " + err.Error()

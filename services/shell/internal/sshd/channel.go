@@ -42,7 +42,7 @@ func (c *connection) openSession(_ *ssh.Server, conn *gossh.ServerConn, newChann
 			c.cut()
 		}
 	}()
-	key, err := keyID(conn)
+	who, err := identity(conn)
 	if err != nil { // cannot be, unless a library lets somebody in
 		c.srv.deps.Log.ErrorContext(c.ctx, "session without identity", slog.Any(logging.KeyError, err))
 		c.cut()
@@ -62,7 +62,7 @@ func (c *connection) openSession(_ *ssh.Server, conn *gossh.ServerConn, newChann
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
 	ch := &sessionChannel{
-		conn: c, channel: channel, key: key, first: first, opened: time.Now(), done: make(chan struct{}),
+		conn: c, channel: channel, who: who, first: first, opened: time.Now(), done: make(chan struct{}),
 	}
 	ch.serve(ctx, cancel, requests)
 }

@@ -12,6 +12,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"gitsplit/kit/correlation"
+	"gitsplit/kit/internalapi"
 	"gitsplit/kit/logging"
 )
 
@@ -25,6 +26,7 @@ type connection struct {
 	started time.Time
 	login   login
 	grace   *time.Timer // cuts the connection unless the login stops it
+	begun   func()      // the login is over, one way or the other
 
 	isUser   atomic.Bool  // the login is over
 	received atomic.Int64 // bytes read, to see that the client is alive
@@ -37,9 +39,13 @@ type connection struct {
 	owned    sync.WaitGroup // sessions and keep-alive
 }
 
-func newConnection(base context.Context, s *Server, nc net.Conn) *connection {
-	ctx, cancel := context.WithCancel(correlation.With(base, correlation.NewID()))
-	c := &connection{Conn: nc, srv: s, ctx: ctx, cancel: cancel, started: time.Now()}
+func newConnection(base context.Context, s *Server, nc net.Conn, begun func()) *connection {
+	ctx := correlation.With(base, correlation.NewID())
+	if s.opts.Proxy != nil {
+		ctx = internalapi.WithForwardedFor(ctx, peer(nc))
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	c := &connection{Conn: nc, srv: s, ctx: ctx, cancel: cancel, started: time.Now(), begun: begun}
 	if s.opts.LoginGrace > 0 {
 		// A deadline on the socket would be overwritten by the library.
 		c.grace = time.AfterFunc(s.opts.LoginGrace, c.cut)

@@ -15,14 +15,20 @@ import (
 
 	"gitsplit/kit/errs"
 	"gitsplit/kit/logging"
+	"gitsplit/services/shell/internal/session"
 )
 
 const (
-	maxAuthTries   = 6
-	keyCheckLimit  = 10 * time.Second
-	minRSABits     = 2048
-	maxRSABits     = 8192
-	keyIDExtension = "key-id"
+	maxAuthTries  = 6
+	keyCheckLimit = 10 * time.Second
+	minRSABits    = 2048
+	maxRSABits    = 8192
+
+	// What the library hands back of a verified key: one of the first two, and of a
+	// certificate perhaps the third.
+	keyIDExtension     = "key-id"
+	usernameExtension  = "username"
+	namespaceExtension = "namespace"
 )
 
 // login is what happened before a connection had a user. The library's one
@@ -38,7 +44,6 @@ type login struct {
 var (
 	errNoneRefused = errors.New("method none is not accepted")
 	errWrongUser   = errors.New("user name is not accepted")
-	errCertificate = errors.New("certificates are not accepted")
 )
 
 // config sets up the handshake. It offers public keys and nothing else.
@@ -68,7 +73,8 @@ func (c *connection) config(lib ssh.Context) *gossh.ServerConfig {
 // library returns these permissions only if this very key signs, and asks again
 // when another key was offered in between.
 func (c *connection) checkKey(meta gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
-	if meta.User() != c.srv.opts.User {
+	cert, isCert := key.(*gossh.Certificate)
+	if !isCert && meta.User() != c.srv.opts.User {
 		return nil, errWrongUser
 	}
 	if err := acceptable(key); err != nil {
@@ -78,25 +84,58 @@ func (c *connection) checkKey(meta gossh.ConnMetadata, key gossh.PublicKey) (*go
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(c.ctx, keyCheckLimit)
 	defer cancel()
-	id, err := c.srv.deps.Keys.KeyID(ctx, base64.RawStdEncoding.EncodeToString(key.Marshal()))
+	var perms *gossh.Permissions
+	var err error
+	if isCert {
+		perms, err = c.checkCertificate(ctx, meta.User(), cert)
+	} else {
+		perms, err = c.lookUp(ctx, key)
+	}
 	c.login.keyLookups += time.Since(started)
+	return perms, err
+}
+
+func (c *connection) lookUp(ctx context.Context, key gossh.PublicKey) (*gossh.Permissions, error) {
+	id, err := c.srv.deps.Keys.KeyID(ctx, base64.RawStdEncoding.EncodeToString(key.Marshal()))
 	if err == nil && id < 1 {
 		err = fmt.Errorf("key look-up answered with the id %d", id)
 	}
 	if err != nil {
 		if errs.KindOf(err) != errs.NotFound {
 			c.login.apiFailed = true
-			c.srv.deps.Log.ErrorContext(c.ctx, "key look-up failed", slog.Any(logging.KeyError, err))
+			c.srv.deps.Log.ErrorContext(ctx, "key look-up failed", slog.Any(logging.KeyError, err))
 		}
 		return nil, fmt.Errorf("look up key: %w", err)
 	}
 	return &gossh.Permissions{Extensions: map[string]string{keyIDExtension: strconv.FormatInt(id, 10)}}, nil
 }
 
+// checkCertificate judges a certificate; its own list of addresses goes back to the
+// library, which enforces it. Of its extensions none counts here.
+func (c *connection) checkCertificate(ctx context.Context, principal string, cert *gossh.Certificate) (*gossh.Permissions, error) {
+	who, err := c.srv.deps.Certificates.Identity(ctx, principal, cert)
+	facts := []any{
+		slog.String("ssh_user", principal), slog.String("certificate_identity", cert.KeyId),
+		slog.String("public_key_fingerprint", gossh.FingerprintSHA256(cert.Key)),
+		slog.String("signing_ca_fingerprint", gossh.FingerprintSHA256(cert.SignatureKey)),
+	}
+	if err != nil {
+		c.login.apiFailed = c.login.apiFailed || errs.KindOf(err) == errs.Unavailable
+		c.srv.deps.Log.WarnContext(ctx, "certificate rejected", append(facts, slog.Any(logging.KeyError, err))...)
+		return nil, fmt.Errorf("certificate: %w", err)
+	}
+	c.srv.deps.Log.InfoContext(ctx, "certificate accepted",
+		append(facts, slog.String("certificate_username", who.Username), slog.String("namespace", who.Namespace))...)
+	return &gossh.Permissions{
+		CriticalOptions: cert.CriticalOptions,
+		Extensions:      map[string]string{usernameExtension: who.Username, namespaceExtension: who.Namespace},
+	}, nil
+}
+
 // acceptable refuses kinds of keys that no configuration allows.
 func acceptable(key gossh.PublicKey) error {
-	if _, ok := key.(*gossh.Certificate); ok {
-		return errCertificate
+	if cert, ok := key.(*gossh.Certificate); ok {
+		key = cert.Key
 	}
 	if key.Type() == gossh.InsecureKeyAlgoDSA { //nolint:staticcheck // named in order to refuse it
 		return errors.New("DSA is prohibited")
@@ -111,16 +150,21 @@ func acceptable(key gossh.PublicKey) error {
 	return nil
 }
 
-// keyID returns the id of the key that logged in. Without one there is no user.
-func keyID(conn *gossh.ServerConn) (int64, error) {
+// identity returns who logged in, by what the library hands back of the key that
+// signed. Without a key id or a name there is no user.
+func identity(conn *gossh.ServerConn) (session.Identity, error) {
 	if conn.Permissions == nil {
-		return 0, errors.New("connection has no permissions")
+		return session.Identity{}, errors.New("connection has no permissions")
 	}
-	id, err := strconv.ParseInt(conn.Permissions.Extensions[keyIDExtension], 10, 64)
+	e := conn.Permissions.Extensions
+	if name := e[usernameExtension]; name != "" {
+		return session.Identity{Username: name, Namespace: e[namespaceExtension]}, nil
+	}
+	id, err := strconv.ParseInt(e[keyIDExtension], 10, 64)
 	if err != nil || id < 1 {
-		return 0, fmt.Errorf("connection has no key id: %w", err)
+		return session.Identity{}, fmt.Errorf("connection has no key id: %w", err)
 	}
-	return id, nil
+	return session.Identity{KeyID: id}, nil
 }
 
 // loggedIn ends the login phase and begins the keep-alives.
@@ -130,7 +174,10 @@ func (c *connection) loggedIn(lib ssh.Context) {
 	}
 	c.login.took = time.Since(c.started)
 	c.isUser.Store(true)
+	c.begun()
 	c.srv.deps.Metrics.logins.Inc()
+	c.srv.deps.Metrics.Phase("handshake", c.login.took-c.login.keyLookups)
+	c.srv.deps.Metrics.Phase("key", c.login.keyLookups)
 	if c.srv.opts.AliveInterval <= 0 || !c.own() {
 		return
 	}

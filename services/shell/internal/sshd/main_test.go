@@ -93,6 +93,9 @@ func (f runnerFunc) Run(ctx context.Context, req session.Request) (int, error) {
 // whoami answers with everything it knows.
 func whoami(_ context.Context, req session.Request) (int, error) {
 	_, err := fmt.Fprintf(req.Stdout, "key=%d line=%q protocol=%q", req.KeyID, req.Line, req.GitProtocol)
+	if req.Username != "" {
+		_, err = fmt.Fprintf(req.Stdout, " username=%q namespace=%q", req.Username, req.Namespace)
+	}
 	return 0, err
 }
 
@@ -116,6 +119,16 @@ type server struct {
 	stop     context.CancelFunc
 	stopped  chan error
 	hostKey  gossh.PublicKey
+
+	certificates sshd.Certificates // nil refuses them all
+}
+
+// Identity implements sshd.Certificates.
+func (s *server) Identity(ctx context.Context, principal string, cert *gossh.Certificate) (session.Identity, error) {
+	if s.certificates == nil {
+		return session.Identity{}, errs.New(errs.NotFound, "no certificates here")
+	}
+	return s.certificates.Identity(ctx, principal, cert)
 }
 
 // start runs a server on a free port until the test ends.
@@ -126,6 +139,7 @@ func start(t *testing.T, runner sshd.Runner, change func(*sshd.Options)) *server
 		User: "git", HostKeys: []gossh.Signer{host}, Algorithms: sshd.DefaultAlgorithms(),
 		LoginGrace: 30 * time.Second, AliveInterval: 15 * time.Second, Grace: 100 * time.Millisecond,
 		MaxSessions: 10, MaxConnections: 1000, MaxPerAddress: 1000,
+		Startups: sshd.Startups{Start: 1000, Rate: 100, Full: 1000},
 	}
 	if change != nil {
 		change(&opts)
@@ -139,7 +153,7 @@ func start(t *testing.T, runner sshd.Runner, change func(*sshd.Options)) *server
 		t.Fatal(err)
 	}
 	s.sshd = sshd.New(opts, sshd.Deps{
-		Keys: s.keys, Runner: runner, Log: log,
+		Keys: s.keys, Certificates: s, Runner: runner, Log: log,
 		Metrics:  sshd.NewMetrics(prometheus.NewRegistry()),
 		Draining: func() { close(s.draining) },
 	})

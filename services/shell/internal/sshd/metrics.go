@@ -10,6 +10,7 @@ import (
 type Metrics struct {
 	connections prometheus.Gauge
 	refused     prometheus.Counter
+	dropped     prometheus.Counter
 	limited     prometheus.Counter
 	logins      prometheus.Counter
 	loginErrors prometheus.Counter
@@ -17,6 +18,7 @@ type Metrics struct {
 	sessionErrs prometheus.Counter
 	duration    prometheus.Histogram
 	established prometheus.Histogram
+	phases      *prometheus.HistogramVec
 }
 
 // NewMetrics returns metrics registered with reg.
@@ -32,6 +34,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "gitlab_shell_sshd_in_flight_connections", Help: "Open SSH connections."}),
 		refused: counter("gitlab_shell_sshd_refused_connections_total",
 			"Connections dropped because too many were open, in total or from one address."),
+		dropped: counter("gitlab_shell_sshd_dropped_startups_total",
+			"Connections dropped early because too many had not logged in."),
 		limited: counter("gitlab_shell_sshd_concurrent_limited_sessions_total",
 			"Sessions refused because their connection had too many open."),
 		logins:      counter("gitlab_sli:shell_sshd_connections:total", "Connections that tried to log in."),
@@ -43,9 +47,18 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		established: histogram("gitlab_shell_sshd_session_established_duration_seconds",
 			"Time from the opening of a session to its command.", 0.5, 1, 5),
 	}
-	reg.MustRegister(m.connections, m.refused, m.limited, m.logins, m.loginErrors, m.sessions, m.sessionErrs,
+	m.phases = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "gitlab_shell_sshd_phase_duration_seconds",
+		Help:    "Where the time of connections and sessions goes: handshake, key, access, git, finish.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 4, 8)}, []string{"phase"})
+	reg.MustRegister(m.phases, m.connections, m.refused, m.dropped, m.limited, m.logins, m.loginErrors, m.sessions, m.sessionErrs,
 		m.duration, m.established)
 	return m
+}
+
+// Phase notes how long a phase took.
+func (m *Metrics) Phase(name string, took time.Duration) {
+	m.phases.WithLabelValues(name).Observe(took.Seconds())
 }
 
 func (m *Metrics) session(total, established time.Duration, err error) {

@@ -43,6 +43,13 @@ type Keys interface {
 	KeyID(ctx context.Context, blob string) (int64, error)
 }
 
+// Certificates finds the holder of a certificate.
+type Certificates interface {
+	// Identity returns whom the certificate names when principal logs in with it.
+	// Any error refuses it; errs.NotFound means that nobody trusts who signed it.
+	Identity(ctx context.Context, principal string, cert *gossh.Certificate) (session.Identity, error)
+}
+
 // Runner runs commands.
 type Runner interface {
 	// Run answers req and returns the exit status. An error is a failure of ours,
@@ -69,14 +76,19 @@ type Options struct {
 	// MaxConnections and MaxPerAddress bound the open connections, in total and
 	// from one address.
 	MaxConnections, MaxPerAddress int
+	// Startups bounds those of them that have not logged in.
+	Startups Startups
+	// Proxy reads PROXY headers; nil takes the peer for the client.
+	Proxy *Proxy
 }
 
 // Deps are what a Server works with.
 type Deps struct {
-	Keys    Keys
-	Runner  Runner
-	Log     *slog.Logger
-	Metrics *Metrics
+	Keys         Keys
+	Certificates Certificates
+	Runner       Runner
+	Log          *slog.Logger
+	Metrics      *Metrics
 	// Draining is called once, when the server begins to stop.
 	Draining func()
 }
@@ -86,12 +98,13 @@ type Server struct {
 	opts      Options
 	deps      Deps
 	limits    *limiter
+	startups  startups
 	accepting atomic.Bool
 }
 
 // New returns a server that is not yet serving.
 func New(o Options, d Deps) *Server {
-	return &Server{opts: o, deps: d, limits: newLimiter(o.MaxConnections, o.MaxPerAddress)}
+	return &Server{opts: o, deps: d, limits: newLimiter(o.MaxConnections, o.MaxPerAddress), startups: startups{rule: o.Startups}}
 }
 
 // Ready returns nil while the server accepts connections.
@@ -113,6 +126,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		s.deps.Draining()
 		_ = ln.Close() // its only fault is to be closed already
 	})()
+	if s.opts.Proxy != nil {
+		ln = s.opts.Proxy.listen(ln)
+	}
 	s.accepting.Store(true)
 
 	var conns sync.WaitGroup
@@ -157,6 +173,13 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, serve func(net.Con
 
 // handle serves one connection to its end. A panic ends this connection only.
 func (s *Server) handle(base context.Context, nc net.Conn) {
+	if !s.startups.admit() {
+		s.deps.Metrics.dropped.Inc()
+		_ = nc.Close() // it is being dropped
+		return
+	}
+	begun := sync.OnceFunc(s.startups.leave)
+	defer begun()
 	release, ok := s.limits.admit(nc.RemoteAddr())
 	if !ok {
 		s.deps.Metrics.refused.Inc()
@@ -166,7 +189,7 @@ func (s *Server) handle(base context.Context, nc net.Conn) {
 	defer release()
 	s.deps.Metrics.connections.Inc()
 	defer s.deps.Metrics.connections.Dec()
-	c := newConnection(base, s, nc)
+	c := newConnection(base, s, nc, begun)
 	defer c.end()
 	defer func() {
 		if v := recover(); v != nil {

@@ -24,7 +24,7 @@ const (
 type sessionChannel struct {
 	conn    *connection
 	channel gossh.Channel
-	key     int64
+	who     session.Identity
 	first   bool // of its connection
 	opened  time.Time
 
@@ -101,7 +101,7 @@ func (s *sessionChannel) run(ctx context.Context) {
 	out := &counter{Writer: s.channel}
 	notices := &counter{Writer: s.channel.Stderr()}
 	exit, err := s.command(ctx, session.Request{
-		KeyID:       s.key,
+		Identity:    s.who,
 		RemoteAddr:  s.conn.remote(),
 		Line:        s.line,
 		GitProtocol: s.gitProtocol,
@@ -109,15 +109,32 @@ func (s *sessionChannel) run(ctx context.Context) {
 		Stdout:      out,
 		Stderr:      notices,
 	})
-	s.conn.srv.deps.Metrics.session(time.Since(s.opened), established.Sub(s.opened), err)
 	if err != nil {
 		s.conn.srv.deps.Log.WarnContext(ctx, "session error", slog.Any(logging.KeyError, err))
 	}
+	ended := time.Now()
+	s.exit(exit)
+	finish := time.Since(ended)
+	s.conn.srv.deps.Metrics.session(time.Since(s.opened), established.Sub(s.opened), err)
+	s.conn.srv.deps.Metrics.Phase("finish", finish)
 	s.logAccess(ctx, append(facts(),
+		slog.Float64("finish_ms", logging.Milliseconds(finish)),
 		slog.Int(logging.KeyExitStatus, exit),
+		slog.String("outcome", outcome(exit, err)),
 		slog.Int64(logging.KeyBytesIn, in.n.Load()),
 		slog.Int64(logging.KeyBytesOut, out.n.Load()+notices.n.Load())))
-	s.exit(exit)
+	_ = s.channel.Close() // last, so that a client that is done finds its line in the log
+}
+
+// outcome names the end of a session in one word.
+func outcome(exit int, err error) string {
+	switch {
+	case err != nil:
+		return "failed"
+	case exit != 0:
+		return "refused"
+	}
+	return "done"
 }
 
 // logAccess writes the session's line with what the connection knows. The first
@@ -132,7 +149,8 @@ func (s *sessionChannel) logAccess(ctx context.Context, attrs []slog.Attr) {
 			slog.Float64("key_ms", logging.Milliseconds(l.keyLookups)))
 	}
 	logging.Access(ctx, s.conn.srv.deps.Log, started, append(attrs,
-		slog.String("key_id", strconv.FormatInt(s.key, 10)),
+		slog.String("key_id", strconv.FormatInt(s.who.KeyID, 10)),
+		slog.String("certificate_username", s.who.Username),
 		slog.String(logging.KeyRemoteAddr, s.conn.remote()))...)
 }
 
@@ -140,7 +158,6 @@ func (s *sessionChannel) logAccess(ctx context.Context, attrs []slog.Attr) {
 func (s *sessionChannel) exit(status int) {
 	_ = s.channel.CloseWrite()
 	_, _ = s.channel.SendRequest("exit-status", false, gossh.Marshal(struct{ Status uint32 }{uint32(status)})) //nolint:gosec // 0 to 255
-	_ = s.channel.Close()
 }
 
 // command contains a panic: the session ends as failed.
