@@ -97,6 +97,18 @@ func Mails(ctx context.Context, git Git, repo *gitcmd.Repo, r Range, w io.Writer
 // Changes calls each for every changed file, without patches. A file that became a
 // link, or the like, is two changes: one went, one came.
 func Changes(ctx context.Context, git Git, repo *gitcmd.Repo, r Range, each func(Change) error) error {
+	return changes(ctx, git, repo, r, splitTypes, each)
+}
+
+// Entries is Changes, but a file that became a link, or the like, is one change: T.
+func Entries(ctx context.Context, git Git, repo *gitcmd.Repo, r Range, each func(Change) error) error {
+	return changes(ctx, git, repo, r, func(next source) source { return next }, each)
+}
+
+// source gives change after change, and io.EOF at the end.
+type source = func() (Change, error)
+
+func changes(ctx context.Context, git Git, repo *gitcmd.Repo, r Range, form func(source) source, each func(Change) error) error {
 	if err := r.check(); err != nil {
 		return err
 	}
@@ -105,9 +117,9 @@ func Changes(ctx context.Context, git Git, repo *gitcmd.Repo, r Range, each func
 		return err
 	}
 	defer func() { _ = out.Close() }()
-	changes := splitTypes(newRawReader(out).next)
+	next := form(newRawReader(out).next)
 	for {
-		c, err := changes()
+		c, err := next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}

@@ -46,6 +46,15 @@ const maxPath = 64 << 10
 // maxDepth bounds how deep trees are followed (security-baseline.md §12).
 const maxDepth = 2048
 
+// EmptyTree is the id of the tree without entries, beside ids like the given; git knows
+// it without having it.
+func EmptyTree(like string) string {
+	if len(like) == 64 {
+		return "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321"
+	}
+	return "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+}
+
 // Tree reads the entries of a tree object; dir is the path to put before them.
 func (r *Reader) Tree(oid, dir string) ([]Entry, error) {
 	_, raw, err := r.Contents(oid, "tree")

@@ -140,18 +140,10 @@ func (w *Work) Unpick(ctx context.Context, onto, picked commit.Raw) (string, err
 // before returns the tree that a commit changed.
 func (w *Work) before(c commit.Raw) (string, error) {
 	if len(c.Parents) == 0 {
-		return emptyTree(c.Tree), nil
+		return object.EmptyTree(c.Tree), nil
 	}
 	parent, err := w.Raw(c.Parents[0])
 	return parent.Tree, err
-}
-
-// emptyTree is the id of the tree without entries; git knows it without having it.
-func emptyTree(like string) string {
-	if len(like) == 64 {
-		return "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321"
-	}
-	return "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 }
 
 // threeWay merges two trees that have come from a third one. merge-tree finds the base
