@@ -210,7 +210,7 @@ func TestRefService_excludePatterns(t *testing.T) {
 	}
 	for _, bad := range []*gitalypb.ListRefsRequest{
 		{ExcludePatterns: [][]byte{[]byte("--all")}}, {ExcludePatterns: [][]byte{{}}}, {ExcludePatterns: [][]byte{[]byte(strings.Repeat("x", 1<<20))}},
-		{PaginationParams: &gitalypb.PaginationParameter{PageToken: "%%%", Limit: 1}},
+		{PaginationParams: &gitalypb.PaginationParameter{PageToken: "%%%", Limit: 1}}, {Patterns: slices.Repeat([][]byte{[]byte("refs/x")}, 2000)},
 	} {
 		if _, _, err := list(bad); status.Code(err) != codes.InvalidArgument {
 			t.Errorf("ListRefs(%.100v): %v", bad, err)

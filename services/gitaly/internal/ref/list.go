@@ -43,6 +43,10 @@ type Query struct {
 	Limit      int      // 0 is no limit
 }
 
+// maxPatterns keeps the patterns, each of which may be as long as a name, within what
+// the system passes to a program.
+const maxPatterns = 1000
+
 // sortKey keeps out what could hold a format, and so run for long.
 var sortKey = regexp.MustCompile(`^[a-z]+(:[a-z]+)?$`)
 
@@ -54,6 +58,9 @@ func (q Query) spec() (gitcmd.Spec, error) {
 		if !validPattern(p) {
 			return s, errs.New(errs.Invalid, "invalid reference pattern")
 		}
+	}
+	if len(q.Patterns)+len(q.PointsAt)+len(q.Exclude) > maxPatterns {
+		return s, errs.New(errs.Invalid, "too many reference patterns")
 	}
 	if q.Sort != "" {
 		if !sortKey.MatchString(q.Sort) {
