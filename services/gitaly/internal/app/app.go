@@ -23,6 +23,7 @@ import (
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/hook"
 	"gitsplit/services/gitaly/internal/housekeeping"
+	"gitsplit/services/gitaly/internal/inforefs"
 	"gitsplit/services/gitaly/internal/leftover"
 	"gitsplit/services/gitaly/internal/mirror"
 	"gitsplit/services/gitaly/internal/monitor"
@@ -58,6 +59,7 @@ type App struct {
 	locator *storage.Locator
 	guard   *leftover.Guard
 	deps    *rpc.Deps
+	refs    inforefs.Interceptors
 	writes  housekeeping.Interceptors
 	run     *rundir.Dir
 	cgroups *cgroup.Manager // nil without

@@ -7,6 +7,7 @@ import (
 
 	"gitsplit/kit/config"
 	"gitsplit/services/gitaly/internal/gitcmd"
+	"gitsplit/services/gitaly/internal/inforefs"
 	"gitsplit/services/gitaly/internal/limit"
 	"gitsplit/services/gitaly/internal/pack"
 	"gitsplit/services/gitaly/internal/streamcache"
@@ -88,15 +89,40 @@ func (a *App) packs(git *gitcmd.Factory, setup pack.HookSetup) (*pack.Service, e
 	if err != nil {
 		return nil, err
 	}
+	a.refs.Locator = a.locator
+	if a.refs.Cache, err = a.refCache(); err != nil {
+		return nil, err
+	}
 	return pack.New(pack.Options{
 		Git: git, Hooks: setup, Log: a.log, FinishTimeout: finishTimeout, Idle: a.cfg.Timeout.TransferIdle.D(),
 		UploadPackNegotiation:    a.cfg.Timeout.UploadPackNegotiation.D(),
 		UploadArchiveNegotiation: a.cfg.Timeout.UploadArchiveNegotiation.D(),
 		Cache:                    cache,
 		SpoolDir:                 a.ownDir("tmp"),
+		InfoRefs:                 a.refs.Cache,
 		ShareFrom:                a.cfg.PackObjectsCache.ShareFrom,
 		Limit:                    limit.NewPacks(a.limits.packs, a.metrics.Packs),
 	}), nil
+}
+
+// The cache of references: none stays for ever, since somebody may repair a repository
+// by hand.
+const (
+	refCacheAge   = 5 * time.Minute
+	refCacheBytes = 256 << 20
+)
+
+// refCache opens the cache of what upload-pack tells of references.
+func (a *App) refCache() (*inforefs.Cache, error) {
+	streams, err := streamcache.New(streamcache.Options{
+		Dir: a.ownDir("cache"), MaxAge: refCacheAge, MaxBytes: refCacheBytes, MinFree: cacheReserve, Backpressure: true,
+		Log: a.log, Observer: a.metrics.RefCache,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, streams.Close)
+	return inforefs.New(streams, a.metrics.RefCache), nil
 }
 
 // ownDir is a directory of gitaly's own in the first storage.

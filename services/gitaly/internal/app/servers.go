@@ -187,14 +187,14 @@ func (a *App) authentication(token string, enforced bool) gitalyauth.Options {
 // newServer has the interceptor chain: correlation id, access line and recovery
 // outermost, so that refused calls have them too; then metrics; then the token;
 // then the limits, so that a call that waits does not outlive its token; then what
-// counts writes. limits is nil for the hooks, whose pushes have their turn.
+// keeps the cache of references true; then what counts writes. limits is nil for the hooks, whose pushes have their turn.
 func (a *App) newServer(auth gitalyauth.Options, limits *limit.Interceptors) *grpc.Server {
 	unary := []grpc.UnaryServerInterceptor{a.metrics.Unary, gitalyauth.UnaryInterceptor(auth)}
 	stream := []grpc.StreamServerInterceptor{a.metrics.Stream, gitalyauth.StreamInterceptor(auth)}
 	if limits != nil {
 		unary, stream = append(unary, limits.Unary), append(stream, limits.Stream)
 	}
-	unary, stream = append(unary, a.writes.Unary), append(stream, a.writes.Stream)
+	unary, stream = append(unary, a.refs.Unary, a.writes.Unary), append(stream, a.refs.Stream, a.writes.Stream)
 	options := grpcx.ServerOptions(grpcx.Options{Log: a.log, ExposeInternal: true}, unary, stream)
 	options = append(options,
 		grpc.Creds(newServerCreds(a.cert, versions[a.cfg.TLS.MinVersion])),

@@ -59,3 +59,53 @@ func hitOrMiss(hit bool) string {
 	}
 	return "miss"
 }
+
+// RefCache are the metrics of the cache of references.
+type RefCache struct {
+	attempts, invalidations, requests, misses, stored, fetched prometheus.Counter
+	results                                                    *prometheus.CounterVec
+}
+
+func newRefCache(reg prometheus.Registerer) *RefCache {
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		reg.MustRegister(c)
+		return c
+	}
+	c := &RefCache{
+		attempts:      counter("gitaly_inforef_cache_attempt_total", "Requests for references that the cache could answer."),
+		invalidations: counter("gitaly_cacheinvalidator_rpc_total", "RPCs that may change references."),
+		requests:      counter("gitaly_diskcache_requests_total", "Look-ups in the cache of references."),
+		misses:        counter("gitaly_diskcache_miss_total", "Look-ups that found nothing."),
+		stored:        counter("gitaly_diskcache_bytes_stored_total", "Bytes that went into the cache of references."),
+		fetched:       counter("gitaly_diskcache_bytes_fetched_total", "Bytes that came out of it."),
+		results: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gitaly_inforef_cache_hit_miss_total", Help: "The same by outcome: hit, miss, or err while somebody writes.",
+		}, []string{"type"}),
+	}
+	reg.MustRegister(c.results)
+	return c
+}
+
+// InfoRefs counts a request by what became of it.
+func (c *RefCache) InfoRefs(result string) {
+	c.attempts.Inc()
+	c.results.WithLabelValues(result).Inc()
+}
+
+// Invalidated counts an RPC that may change references.
+func (c *RefCache) Invalidated() { c.invalidations.Inc() }
+
+// Lookup counts a look for a stream.
+func (c *RefCache) Lookup(hit bool) {
+	c.requests.Inc()
+	if !hit {
+		c.misses.Inc()
+	}
+}
+
+// Generated counts what git said.
+func (c *RefCache) Generated(bytes int64) { c.stored.Add(float64(bytes)) }
+
+// Served counts what clients got.
+func (c *RefCache) Served(bytes int64) { c.fetched.Add(float64(bytes)) }

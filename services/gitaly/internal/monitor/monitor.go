@@ -21,6 +21,8 @@ type Metrics struct {
 	Packs PackLimits
 	// PackCache are those of the cache before it.
 	PackCache *PackCache
+	// RefCache are those of the cache of references.
+	RefCache *RefCache
 
 	started          *prometheus.CounterVec
 	handled          *prometheus.CounterVec
@@ -38,7 +40,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &Metrics{
-		server: newServer(reg), limits: newLimits(reg), housekeeping: newHousekeeping(reg), Packs: newPackLimits(reg), PackCache: newPackCache(reg),
+		server: newServer(reg), limits: newLimits(reg), housekeeping: newHousekeeping(reg), Packs: newPackLimits(reg), PackCache: newPackCache(reg), RefCache: newRefCache(reg),
 		started: counter("grpc_server_started_total", "RPCs started.", "grpc_type", "grpc_service", "grpc_method"),
 		handled: counter("grpc_server_handled_total", "RPCs completed.", "grpc_type", "grpc_service", "grpc_method", "grpc_code"),
 		handling: prometheus.NewHistogramVec(prometheus.HistogramOpts{

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"gitsplit/services/gitaly/internal/gitcmd"
+	"gitsplit/services/gitaly/internal/inforefs"
 	"gitsplit/services/gitaly/internal/storage"
 	"gitsplit/services/gitaly/internal/streamcache"
 )
@@ -61,6 +62,8 @@ type Options struct {
 	// ShareFrom is the size of a repository's packs, in bytes, from which on a fetch
 	// looks for its pack in the cache although no other fetch is under way.
 	ShareFrom int64
+	// InfoRefs keeps what upload-pack tells of references.
+	InfoRefs *inforefs.Cache
 	// Limit bounds the packs in the making.
 	Limit Limit
 }

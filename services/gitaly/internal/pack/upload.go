@@ -109,8 +109,17 @@ func (s *Service) UploadArchive(ctx context.Context, repo *storage.Repo, streams
 }
 
 // Advertise writes the answer of info/refs for a service, "upload-pack" or
-// "receive-pack" (wire/gitaly.md §5.6).
+// "receive-pack" (wire/gitaly.md §5.6). What clients of protocol 0 fetch comes from the
+// cache.
 func (s *Service) Advertise(ctx context.Context, repo *storage.Repo, service string, f Fetch, w io.Writer) error {
+	generate := func(ctx context.Context, w io.Writer) error { return s.advertise(ctx, repo, service, f, w) }
+	if service == "upload-pack" && f.GitProtocol == "" && len(f.ConfigOptions) == 0 && repo.ObjectDir == "" {
+		return s.o.InfoRefs.Serve(ctx, repo, w, generate)
+	}
+	return generate(ctx, w)
+}
+
+func (s *Service) advertise(ctx context.Context, repo *storage.Repo, service string, f Fetch, w io.Writer) error {
 	spec, err := transport(service, f.GitProtocol, f.ConfigOptions, "--stateless-rpc", "--advertise-refs")
 	if err != nil {
 		return errs.New(errs.Invalid, err.Error())

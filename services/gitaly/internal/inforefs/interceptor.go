@@ -1,0 +1,70 @@
+package inforefs
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/method"
+	"gitsplit/services/gitaly/internal/storage"
+)
+
+// Locator finds the place that a request names.
+type Locator interface {
+	Locate(repo *gitalypb.Repository) (*storage.Repo, error)
+}
+
+// Interceptors begin a new generation for each RPC that may change a repository. They
+// run behind what makes a call wait, and end before the caller has its answer.
+type Interceptors struct {
+	Cache   *Cache
+	Locator Locator
+}
+
+// write begins a change of the repository that a request names; one that names none is
+// refused by its handler.
+func (i Interceptors) write(m method.Method, req any) (done func()) {
+	repo, err := i.Locator.Locate(m.Repository(req))
+	if err != nil {
+		return func() {}
+	}
+	return i.Cache.Write(repo)
+}
+
+// Unary watches unary RPCs.
+func (i Interceptors) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	if m := method.Of(info.FullMethod); m.Mutates() {
+		defer i.write(m, req)()
+	}
+	return next(ctx, req)
+}
+
+// Stream watches streams, whose first message names the repository.
+func (i Interceptors) Stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	m := method.Of(info.FullMethod)
+	if !m.Mutates() {
+		return next(srv, stream)
+	}
+	s := &writer{ServerStream: stream, owner: i, method: m, done: func() {}}
+	defer func() { s.done() }()
+	return next(srv, s)
+}
+
+// writer is the stream of an RPC that may write.
+type writer struct {
+	grpc.ServerStream
+	owner  Interceptors
+	method method.Method
+	seen   bool
+	done   func()
+}
+
+// RecvMsg begins the change with the first message, before the handler has it.
+func (w *writer) RecvMsg(m any) error {
+	err := w.ServerStream.RecvMsg(m)
+	if err == nil && !w.seen {
+		w.seen, w.done = true, w.owner.write(w.method, m)
+	}
+	return err
+}
