@@ -30,9 +30,13 @@ func (s Blob) GetLFSPointers(req *gitalypb.GetLFSPointersRequest, stream gitalyp
 	send := func(p []*gitalypb.LFSPointer) error {
 		return stream.Send(&gitalypb.GetLFSPointersResponse{LfsPointers: p})
 	}
-	return s.pointers(ctx, repo, 0, send, func(each func(oid string) error) error {
+	return s.pointers(ctx, repo, 0, send, func(objects *object.Reader, each func(oid string) error) error {
 		for _, oid := range req.GetBlobIds() {
-			if err := each(oid); err != nil {
+			info, err := objects.Info(oid)
+			if err == nil && info.Type == "blob" && info.Size <= lfs.MaxPointer {
+				err = each(oid)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -54,7 +58,7 @@ func (s Blob) ListLFSPointers(req *gitalypb.ListLFSPointersRequest, stream gital
 	send := func(p []*gitalypb.LFSPointer) error {
 		return stream.Send(&gitalypb.ListLFSPointersResponse{LfsPointers: p})
 	}
-	return s.pointers(ctx, repo, req.GetLimit(), send, func(each func(oid string) error) error {
+	return s.pointers(ctx, repo, req.GetLimit(), send, func(_ *object.Reader, each func(oid string) error) error {
 		return commit.Blobs(ctx, s.Git, &repo.Repo, in, lfs.MaxPointer, func(oid string, _ []byte) error { return each(oid) })
 	})
 }
@@ -69,7 +73,7 @@ func (s Blob) ListAllLFSPointers(req *gitalypb.ListAllLFSPointersRequest, stream
 	send := func(p []*gitalypb.LFSPointer) error {
 		return stream.Send(&gitalypb.ListAllLFSPointersResponse{LfsPointers: p})
 	}
-	return s.pointers(ctx, repo, req.GetLimit(), send, func(each func(oid string) error) error {
+	return s.pointers(ctx, repo, req.GetLimit(), send, func(_ *object.Reader, each func(oid string) error) error {
 		return object.All(ctx, s.Git, &repo.Repo, func(info object.Info) error {
 			if info.Type != "blob" || info.Size > lfs.MaxPointer {
 				return nil
@@ -79,11 +83,11 @@ func (s Blob) ListAllLFSPointers(req *gitalypb.ListAllLFSPointersRequest, stream
 	})
 }
 
-// pointers looks at the blobs that list names and sends those that are pointers, at
-// most limit of them; 0 is all.
+// pointers looks at the small blobs that list names and sends those that are pointers,
+// at most limit of them; 0 is all.
 func (s Blob) pointers(
 	ctx context.Context, repo *storage.Repo, limit int32, send func([]*gitalypb.LFSPointer) error,
-	list func(each func(oid string) error) error,
+	list func(objects *object.Reader, each func(oid string) error) error,
 ) error {
 	objects, err := object.Open(ctx, s.Git, &repo.Repo)
 	if err != nil {
@@ -91,35 +95,21 @@ func (s Blob) pointers(
 	}
 	defer func() { _ = objects.Close() }()
 	out, left := chunks[*gitalypb.LFSPointer]{send: send}, countdown(max(0, limit))
-	err = list(func(oid string) error {
-		p, err := readPointer(objects, oid)
-		if err != nil || p == nil {
+	err = list(objects, func(oid string) error {
+		info, data, err := objects.Contents(oid, "blob")
+		if err != nil {
 			return err
 		}
-		return left.after(out.add(p))
+		p, ok := lfs.Parse(data)
+		if !ok {
+			return nil
+		}
+		return left.after(out.add(&gitalypb.LFSPointer{
+			Size: info.Size, Data: data, Oid: info.OID, FileSize: p.Size, FileOid: []byte(p.OID),
+		}))
 	})
 	if err != nil {
 		return err
 	}
 	return out.flush()
-}
-
-// readPointer returns nil for a blob that is no pointer.
-func readPointer(objects *object.Reader, oid string) (*gitalypb.LFSPointer, error) {
-	info, err := objects.Info(oid)
-	if err != nil {
-		return nil, err
-	}
-	if info.Type != "blob" || info.Size > lfs.MaxPointer {
-		return nil, nil //nolint:nilnil // no pointer is no fault
-	}
-	_, data, err := objects.Contents(info.OID)
-	if err != nil {
-		return nil, err
-	}
-	p, ok := lfs.Parse(data)
-	if !ok {
-		return nil, nil //nolint:nilnil // no pointer is no fault
-	}
-	return &gitalypb.LFSPointer{Size: info.Size, Data: data, Oid: info.OID, FileSize: p.Size, FileOid: []byte(p.OID)}, nil
 }

@@ -62,8 +62,11 @@ func (s Blob) ListAllBlobs(req *gitalypb.ListAllBlobsRequest, stream gitalypb.Bl
 	}}
 	left := countdown(req.GetLimit())
 	err = object.All(ctx, s.Git, &repo.Repo, func(info object.Info) error {
-		if info.Type != "blob" {
+		switch {
+		case info.Type != "blob":
 			return nil
+		case req.GetBytesLimit() == 0:
+			return left.after(out.add(&gitalypb.ListAllBlobsResponse_Blob{Oid: info.OID, Size: info.Size}))
 		}
 		err := eachPiece(objects, info.OID, req.GetBytesLimit(), func(oid string, size int64, data []byte) error {
 			return out.add(&gitalypb.ListAllBlobsResponse_Blob{Oid: oid, Size: size, Data: data})

@@ -76,6 +76,7 @@ func (s ObjectPool) DeleteObjectPool(ctx context.Context, req *gitalypb.DeleteOb
 	if err := storage.Remove(place); err != nil && errs.KindOf(err) != errs.NotFound {
 		return nil, err
 	}
+	s.Git.ForgetRepo(place.Dir)
 	return &gitalypb.DeleteObjectPoolResponse{}, nil
 }
 
