@@ -70,12 +70,23 @@ var subcommands = map[string]subcommand{
 	"hash-object": {flags: []string{"-tcommit", "-tblob", "-w", "--no-filters", "--stdin-paths"}},
 	"mktree":      {flags: []string{"-z", "--batch", "--missing"}},
 	"mktag":       {},
+	"mailsplit":   {flags: []string{"-b"}},
+	"mailinfo":    {},
+	"read-tree":   {},
+	"write-tree":  {},
+	"apply":       {flags: []string{"--cached", "--build-fake-ancestor="}, config: strictPaths()},
 	"diff-tree": {endOfOptions: true, paths: true, config: diffConfig(), flags: append([]string{
 		"-r", "-z", "-m", "-c", "--raw", "--numstat", "--no-abbrev", "--stdin", "--root", "--diff-filter=", "--combined-all-paths"}, diffFlags()...)},
 	"diff":         {endOfOptions: true, paths: true, config: diffConfig(), flags: append([]string{"--unified="}, diffFlags()...)},
 	"format-patch": {endOfOptions: true, paths: true, config: diffConfig(), flags: append([]string{"--stdout", "--signature="}, diffFlags()...)},
 	"range-diff":   {config: append(diffConfig(), Config{"core.abbrev", "no"}), flags: diffFlags()},
 	"patch-id":     {flags: []string{"--verbatim"}},
+}
+
+// strictPaths refuses names that some file system takes for git's own, whatever ours
+// does.
+func strictPaths() []Config {
+	return []Config{{"core.protectHFS", "true"}, {"core.protectNTFS", "true"}}
 }
 
 func walkFlags() []string {
