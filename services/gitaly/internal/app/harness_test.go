@@ -39,6 +39,7 @@ type bundle struct {
 	conn    *grpc.ClientConn
 	log     *syncBuffer
 	stop    func() error
+	hangUp  func() // closes the connections to the internal API
 }
 
 // fakeAPI answers yes to everything and writes down what it was asked.
@@ -127,6 +128,7 @@ func setup(t testing.TB, alter ...func(*app.Config)) *bundle {
 	srv := httptest.NewUnstartedServer(b.api)
 	srv.Listener = ln
 	srv.Start()
+	b.hangUp = srv.CloseClientConnections
 	t.Cleanup(srv.Close)
 	if err := os.Mkdir(b.dir, 0o700); err != nil {
 		t.Fatal(err)

@@ -281,7 +281,7 @@ func (c *client) startPush(t *testing.T, refs ...string) (cmd *exec.Cmd, kill fu
 // eventually waits for a condition that other processes bring about.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 500 {
+	for range 3000 {
 		if ok() {
 			return
 		}
