@@ -72,24 +72,30 @@ func TestRepositoryService_WriteRef(t *testing.T) {
 	for _, tc := range []struct {
 		name, ref, revision, old string
 		code                     codes.Code
+		text                     string
 	}{
-		{"new", "refs/heads/n", x.first, zero, codes.OK},
-		{"new again", "refs/heads/n", x.first, zero, codes.Aborted},
-		{"moved", "refs/heads/n", "main", x.first, codes.OK},
-		{"not where it must be", "refs/heads/n", x.first, x.first, codes.Aborted},
-		{"deleted", "refs/heads/n", zero, "", codes.OK},
-		{"HEAD", "HEAD", "refs/heads/old", "", codes.OK},
-		{"HEAD at a commit", "HEAD", x.first, "", codes.InvalidArgument},
-		{"bad name", "refs/heads/a..b", x.first, "", codes.InvalidArgument},
-		{"short name", "main", x.first, "", codes.InvalidArgument},
-		{"option", "refs/heads/n", "--stdin", "", codes.InvalidArgument},
-		{"unknown revision", "refs/heads/n", "none", "", codes.InvalidArgument},
-		{"line break", "refs/heads/n", x.first + "\ndelete refs/heads/main", "", codes.InvalidArgument},
-		{"NUL", "refs/heads/n\x00", x.first, "", codes.InvalidArgument},
+		{"new", "refs/heads/n", x.first, zero, codes.OK, ""},
+		{"new again", "refs/heads/n", x.first, zero, codes.Aborted, "reference could not be updated"},
+		{"moved", "refs/heads/n", "main", x.first, codes.OK, ""},
+		{"not where it must be", "refs/heads/n", x.first, x.first, codes.Aborted, "reference could not be updated"},
+		{"deleted", "refs/heads/n", zero, "", codes.OK, ""},
+		{"HEAD", "HEAD", "refs/heads/old", "", codes.OK, ""},
+		{"HEAD at a commit", "HEAD", x.first, "", codes.InvalidArgument, "HEAD must point at a branch"},
+		{"bad name", "refs/heads/a..b", x.first, "", codes.InvalidArgument, "invalid refname"},
+		{"short name", "main", x.first, "", codes.InvalidArgument, "ref has to be a full reference"},
+		{"no name", "", x.first, "", codes.InvalidArgument, "invalid ref: empty revision"},
+		{"nothing to write", "refs/heads/n", "", "", codes.InvalidArgument, "invalid revision: empty revision"},
+		{"option", "refs/heads/n", "--stdin", "", codes.InvalidArgument, "invalid revision: revision can't start with '-'"},
+		{"option as the old one", "refs/heads/n", x.first, "--stdin", codes.InvalidArgument, "invalid OldRevision: revision can't start with '-'"},
+		{"unknown revision", "refs/heads/n", "none", "", codes.NotFound, "resolving new revision: reference not found"},
+		{"unknown old revision", "refs/heads/n", x.first, "none", codes.NotFound, "resolving old revision: reference not found"},
+		{"line break", "refs/heads/n", x.first + "\ndelete refs/heads/main", "", codes.InvalidArgument, "invalid revision: revision can't contain whitespace"},
+		{"NUL", "refs/heads/n\x00", x.first, "", codes.InvalidArgument, "invalid ref: revision can't contain NUL"},
 	} {
 		_, err := repos.WriteRef(ctx, &gitalypb.WriteRefRequest{Repository: x.repo, Ref: []byte(tc.ref), Revision: []byte(tc.revision), OldRevision: []byte(tc.old)})
-		if status.Code(err) != tc.code {
-			t.Errorf("%s: %v, want %v", tc.name, err, tc.code)
+		s := status.Convert(err)
+		if s.Code() != tc.code || s.Message() != tc.text || (len(s.Details()) == 1) != (tc.code == codes.NotFound) {
+			t.Errorf("%s: %v, want %v %q", tc.name, err, tc.code, tc.text)
 		}
 	}
 	if head, _ := os.ReadFile(filepath.Join(x.dir, "HEAD")); string(head) != "ref: refs/heads/old\n" {

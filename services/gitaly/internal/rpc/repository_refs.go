@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 
+	"google.golang.org/grpc/codes"
+
 	"gitsplit/kit/errs"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/gitcmd"
@@ -36,6 +38,9 @@ func (s Repository) WriteRef(ctx context.Context, req *gitalypb.WriteRefRequest)
 	if err != nil {
 		return nil, err
 	}
+	if err := checkWriteRef(req); err != nil {
+		return nil, err
+	}
 	name, revision, began := string(req.GetRef()), string(req.GetRevision()), s.Now()
 	if name == "HEAD" {
 		if !strings.HasPrefix(revision, ref.Branches) {
@@ -45,9 +50,6 @@ func (s Repository) WriteRef(ctx context.Context, req *gitalypb.WriteRefRequest)
 			return nil, err
 		}
 		return &gitalypb.WriteRefResponse{}, pack.SyncChanged(repo.Dir, began)
-	}
-	if !ref.Valid(name) {
-		return nil, invalid("invalid refname")
 	}
 	change, err := s.resolveChange(ctx, &repo.Repo, name, revision, string(req.GetOldRevision()))
 	if err != nil {
@@ -59,7 +61,32 @@ func (s Repository) WriteRef(ctx context.Context, req *gitalypb.WriteRefRequest)
 	return &gitalypb.WriteRefResponse{}, pack.SyncChanged(repo.Dir, began)
 }
 
-// resolveChange finds the object ids of what a reference shall be and must be.
+// checkWriteRef checks the texts of the request; what they stand for comes later.
+func checkWriteRef(req *gitalypb.WriteRefRequest) error {
+	name := string(req.GetRef())
+	for _, part := range []struct{ what, text string }{
+		{"ref", name}, {"revision", string(req.GetRevision())}, {"OldRevision", string(req.GetOldRevision())},
+	} {
+		if part.what == "OldRevision" && part.text == "" {
+			continue
+		}
+		if err := ref.CheckRevision(part.text); err != nil {
+			return errs.Newf(errs.Invalid, "invalid %s: %s", part.what, errs.Message(err))
+		}
+	}
+	switch {
+	case name == "HEAD":
+		return nil
+	case !strings.HasPrefix(name, "refs/"):
+		return invalid("ref has to be a full reference")
+	case !ref.Valid(name):
+		return invalid("invalid refname")
+	}
+	return nil
+}
+
+// resolveChange finds the object ids of what a reference shall be and must be. What is
+// not there is NotFound with a detail.
 func (s Repository) resolveChange(ctx context.Context, repo *gitcmd.Repo, name, revision, old string) (ref.Change, error) {
 	change := ref.Change{Name: name, New: revision, Old: old}
 	objects, err := object.Open(ctx, s.Git, repo)
@@ -67,21 +94,22 @@ func (s Repository) resolveChange(ctx context.Context, repo *gitcmd.Repo, name, 
 		return change, err
 	}
 	defer func() { _ = objects.Close() }()
-	for _, oid := range []*string{&change.New, &change.Old} {
-		if *oid == "" && oid == &change.Old || ref.ValidOID(*oid) && *oid == ref.ZeroOID(*oid) {
+	for _, side := range []struct {
+		what string
+		oid  *string
+	}{{"new", &change.New}, {"old", &change.Old}} {
+		if *side.oid == "" || ref.ValidOID(*side.oid) && *side.oid == ref.ZeroOID(*side.oid) {
 			continue
 		}
-		if err := ref.CheckRevision(*oid); err != nil {
-			return change, err
-		}
-		info, err := objects.Info(*oid)
+		info, err := objects.Info(*side.oid)
 		if errs.KindOf(err) == errs.NotFound {
-			return change, errs.Newf(errs.Invalid, "cannot resolve revision %q", *oid)
+			return change, detailed(codes.NotFound, "resolving "+side.what+" revision: reference not found",
+				&gitalypb.ReferenceNotFoundError{ReferenceName: []byte(*side.oid)})
 		}
 		if err != nil {
 			return change, err
 		}
-		*oid = info.OID
+		*side.oid = info.OID
 	}
 	return change, nil
 }
