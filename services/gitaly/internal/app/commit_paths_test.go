@@ -345,7 +345,7 @@ func TestCommitService_RawBlame(t *testing.T) {
 func TestCommitService_RawBlame_canceled(t *testing.T) {
 	t.Parallel()
 	x := withContent(t)
-	x.c.commit(t, "long", strings.Repeat("a line of some length, so that the pipe fills\n", 200_000))
+	x.c.commit(t, "long", strings.Repeat("a line of some length, so that the pipe fills\n", 50_000))
 	x.c.git(t, "push", "-q", remote(rel), "main")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
