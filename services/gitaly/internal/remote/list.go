@@ -55,8 +55,12 @@ func parseAdvertised(line string) (Advertised, error) {
 // describe asks the server for its HEAD, and tells the object format from the
 // length of the ids.
 func (e *Endpoint) describe(ctx context.Context, s *Service) (Facts, error) {
+	return describeListed(ctx, s, e)
+}
+
+func describeListed(ctx context.Context, s *Service, r Remote) (Facts, error) {
 	var f Facts
-	err := s.List(ctx, e, nil, func(a Advertised) error {
+	err := s.List(ctx, r, nil, func(a Advertised) error {
 		if a.Symref != "" {
 			if a.Name == "HEAD" {
 				f.Head = a.Symref

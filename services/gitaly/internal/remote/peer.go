@@ -37,7 +37,7 @@ func (p Local) connect(context.Context) (*line, error) {
 	if err != nil {
 		return nil, errors.Join(err, other.Close())
 	}
-	l.serve = func(ctx context.Context) error {
+	l.serve = func(ctx context.Context, _ string) error {
 		defer func() { _ = other.Close() }()
 		return p.Git.Run(ctx, &p.Repo.Repo, gitcmd.Spec{
 			Name: "upload-pack", Stdin: other, Stdout: other, Config: config, Env: gitcmd.ProtocolEnv("2"),
@@ -62,15 +62,11 @@ type Peer struct {
 }
 
 func (p Peer) connect(context.Context) (*line, error) {
-	l, other, err := socket()
+	l, conn, err := wakeable()
 	if err != nil {
 		return nil, err
 	}
-	conn, err := net.FileConn(other) // one that a read can be woken from
-	if err := errors.Join(err, other.Close()); err != nil {
-		return nil, errors.Join(err, l.file.Close())
-	}
-	l.serve = func(ctx context.Context) error {
+	l.serve = func(ctx context.Context, _ string) error {
 		defer func() { _ = conn.Close() }()
 		stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 		defer stop()
@@ -104,4 +100,17 @@ func socket() (*line, *os.File, error) {
 		url: "fd::3/peer", config: []gitcmd.Config{{Key: "protocol.fd.allow", Value: "always"}},
 		file: os.NewFile(uintptr(fds[0]), "git"),
 	}, os.NewFile(uintptr(fds[1]), "peer"), nil
+}
+
+// wakeable is socket with an other end from which a read can be woken.
+func wakeable() (*line, net.Conn, error) {
+	l, other, err := socket()
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := net.FileConn(other)
+	if err := errors.Join(err, other.Close()); err != nil {
+		return nil, nil, errors.Join(err, l.file.Close())
+	}
+	return l, conn, nil
 }

@@ -60,8 +60,9 @@ type line struct {
 	config  []gitcmd.Config
 	secrets []gitcmd.Config
 	file    *os.File // git's end of a socket; nil for URLs
-	// serve works at the other end until git closes its own; nil for URLs.
-	serve func(ctx context.Context) error
+	// serve works at the other end until git closes its own, as the other side of a
+	// sub-command of git; nil for URLs.
+	serve func(ctx context.Context, subcommand string) error
 	// conceal removes what must not be told from what git says.
 	conceal func(text string) string
 }
@@ -98,11 +99,13 @@ func (s *Service) run(ctx context.Context, r Remote, spec gitcmd.Spec, do func(c
 	both, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	served := make(chan error, 1)
-	go func() { served <- l.serve(both) }()
+	go func() { served <- l.serve(both, spec.Name) }()
 	err = do(both, spec)
 	l.close() // the other side sees the end
 	if err != nil {
 		cancel(err)
+	} else {
+		defer time.AfterFunc(settle, func() { cancel(context.Canceled) }).Stop()
 	}
 	other := <-served
 	switch {
@@ -161,6 +164,9 @@ func (s *Service) Fetch(ctx context.Context, repo *gitcmd.Repo, r Remote, o Fetc
 	}
 	return s.run(ctx, r, spec, func(ctx context.Context, spec gitcmd.Spec) error { return s.git.Run(ctx, repo, spec) })
 }
+
+// settle is how long the other side may take to notice that git got all it wanted.
+const settle = 5 * time.Second
 
 // idleBound ends a transfer in which no byte moves.
 const idleBound = 10 * time.Minute

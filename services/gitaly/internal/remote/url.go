@@ -21,6 +21,8 @@ type Target struct {
 	Authorization string // value of the header, with its scheme; it wins over the URL's
 	Resolved      string // address of the host, if the caller knows it
 	Query         bool   // the URL may have a query; git's may not
+	Key           string // private key for SSH; "" for none
+	KnownHosts    string // keys of SSH servers, in the form of a known_hosts file
 }
 
 // Endpoint is a target that has been checked. It is a Remote.

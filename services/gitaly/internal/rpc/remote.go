@@ -85,8 +85,9 @@ func (s Remote) UpdateRemoteMirror(stream gitalypb.RemoteService_UpdateRemoteMir
 	if err != nil {
 		return err
 	}
-	to, err := s.Outbound.Check(ctx, remote.Target{
+	to, err := s.Outbound.CheckAny(ctx, remote.Target{
 		URL: first.GetRemote().GetUrl(), Authorization: first.GetRemote().GetHttpAuthorizationHeader(), Resolved: first.GetRemote().GetResolvedAddress(),
+		Key: first.GetSshKey(), KnownHosts: first.GetKnownHosts(),
 	})
 	if err != nil {
 		return err

@@ -39,8 +39,9 @@ func (s Repository) FetchRemote(ctx context.Context, req *gitalypb.FetchRemoteRe
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(req.GetTimeout())*time.Second)
 		defer cancel()
 	}
-	from, err := s.Outbound.Check(ctx, remote.Target{
+	from, err := s.Outbound.CheckAny(ctx, remote.Target{
 		URL: params.GetUrl(), Authorization: params.GetHttpAuthorizationHeader(), Resolved: params.GetResolvedAddress(),
+		Key: req.GetSshKey(), KnownHosts: req.GetKnownHosts(),
 	})
 	if err != nil {
 		return nil, err
