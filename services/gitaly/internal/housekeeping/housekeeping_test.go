@@ -521,24 +521,41 @@ exec git "$@"
 	fsck(t, repo)
 }
 
-// TestOptimize_canceled ends with the context, and leaves nothing.
+// TestOptimize_canceled ends with the context, wherever it is, and leaves nothing.
 func TestOptimize_canceled(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	repo := b.create(t, "a.git")
-	commit(t, repo, "main", "x")
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := b.manager.Optimize(ctx, repo, housekeeping.Eager); !errors.Is(err, context.Canceled) {
-		t.Errorf("err = %v", err)
+	for _, at := range []string{"pack-objects", "prune-packed", "multi-pack-index write", "prune", "pack-refs", "commit-graph write"} {
+		id := commit(t, repo, "main", at)
+		ctx, cancel := context.WithCancel(t.Context())
+		b.git.before = func(name string) {
+			if name == at {
+				cancel()
+			}
+		}
+		if err := b.manager.Optimize(ctx, repo, housekeeping.Eager); !errors.Is(err, context.Canceled) || errs.KindOf(err) != errs.Canceled {
+			t.Errorf("at %s: %v", at, err)
+		}
+		if !has(t, repo, id) {
+			t.Errorf("at %s: a commit is gone", at)
+		}
+		fsck(t, repo)
 	}
-	release, err := b.manager.Hold(repo) // it is free again
+}
+
+func TestManager_Hold(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	repo := b.create(t, "a.git")
+	release, err := b.manager.Hold(repo)
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = b.manager.Optimize(t.Context(), repo, housekeeping.Eager)
-	if errs.KindOf(err) != errs.Exists || errs.Message(err) != "housekeeping already executing for repository" {
-		t.Errorf("while it is held: %v", err)
+	for _, err := range []error{b.manager.Optimize(t.Context(), repo, housekeeping.Eager), b.manager.Prune(t.Context(), repo)} {
+		if errs.KindOf(err) != errs.Exists || errs.Message(err) != "housekeeping already executing for repository" {
+			t.Errorf("while it is held: %v", err)
+		}
 	}
 	release()
 	b.optimize(t, repo, housekeeping.Eager)

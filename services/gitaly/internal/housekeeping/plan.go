@@ -139,6 +139,9 @@ func (f facts) wantedRepack(p *plan) repack {
 	case f.MultiPackIndex.Version == 0:
 		p.because("no multi-pack-index")
 		return geometricRepack
+	case len(f.Alternates) == 0 && f.MultiPackBitmap.Version == 0: // it has stopped to borrow
+		p.because("no bitmap")
+		return geometricRepack
 	case f.untracked() > max(minUntracked, logarithm(float64(size>>20), 1.8)):
 		p.because("packs outside of the multi-pack-index")
 		return geometricRepack

@@ -20,10 +20,11 @@ import (
 // good are the facts of a repository that needs nothing.
 func good(now time.Time) facts {
 	return facts{now: now, git: gitcmd.Version{Major: 2, Minor: 39}, Info: storage.Info{
-		Packs:          []storage.Pack{{Name: "pack-a", Size: 1 << 20, Indexed: true}},
-		MultiPackIndex: storage.MultiPackIndex{Version: 1, Packs: []string{"pack-a"}},
-		CommitGraph:    storage.CommitGraph{Exists: true, ChainLength: 1, Bloom: true, GenerationData: true},
-		LastFullRepack: now.Add(-24 * time.Hour), PackedRefsSize: 1000,
+		Packs:           []storage.Pack{{Name: "pack-a", Size: 1 << 20, Indexed: true}},
+		MultiPackIndex:  storage.MultiPackIndex{Version: 1, Packs: []string{"pack-a"}},
+		MultiPackBitmap: storage.Bitmap{Version: 1},
+		CommitGraph:     storage.CommitGraph{Exists: true, ChainLength: 1, Bloom: true, GenerationData: true},
+		LastFullRepack:  now.Add(-24 * time.Hour), PackedRefsSize: 1000,
 	}}
 }
 
@@ -47,6 +48,10 @@ func TestFacts_heuristical(t *testing.T) {
 		{name: "nothing to do", change: func(*facts) {}},
 		{name: "empty", change: func(f *facts) { *f = facts{now: now} }},
 		{name: "no multi-pack-index", change: func(f *facts) { f.MultiPackIndex = storage.MultiPackIndex{} }, want: plan{repack: geometricRepack, graph: splitGraph}},
+		{name: "no bitmap", change: func(f *facts) { f.MultiPackBitmap = storage.Bitmap{} }, want: plan{repack: geometricRepack, graph: splitGraph}},
+		{name: "no bitmap, borrows", change: func(f *facts) {
+			f.MultiPackBitmap, f.Alternates, f.AlternatesTime = storage.Bitmap{}, []string{"../x"}, now.Add(-2*day)
+		}, alone: true},
 		{name: "loose objects alone, no multi-pack-index", change: func(f *facts) {
 			f.Packs, f.MultiPackIndex, f.LooseObjects, f.CommitGraph = nil, storage.MultiPackIndex{}, 3, storage.CommitGraph{}
 		}, want: plan{repack: geometricRepack, graph: replaceGraph}},
