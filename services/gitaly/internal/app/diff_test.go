@@ -238,6 +238,23 @@ func TestDiffService_largePatch(t *testing.T) {
 	eventually(t, "git to end", func() bool { return len(processesIn(dir)) == 0 })
 }
 
+// TestDiffService_attributes: .gitattributes of HEAD say what is text, where git can
+// read them from a tree.
+func TestDiffService_attributes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	repo, dir := b.history(t, rel, commitOf("main", "one", map[string]string{"f": "100644 1\n"})+
+		commitOf("main", "two", map[string]string{"f": "100644 2\n", ".gitattributes": "100644 f -diff\n"}), false)
+	want := []diffed{{From: "f", To: "f", Facts: "100644 100644", Patch: "@@ -1 +1 @@\n-1\n+2\n", Added: 1, Removed: 1}}
+	if strings.Contains(plainGit(t, dir, "", "-c", "attr.tree=HEAD", "check-attr", "diff", "f"), "unset") {
+		want = []diffed{{From: "f", To: "f", Facts: "100644 100644", Patch: "Binary files a/f and b/f differ\n", Binary: true}}
+	}
+	files, err := commitDiff(t, b, &gitalypb.CommitDiffRequest{Repository: repo, LeftCommitId: "main~1", RightCommitId: "main", Paths: [][]byte{[]byte("f")}})
+	if diff := cmp.Diff(want, files); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
 // TestDiffService_sha256 compares in a repository with long ids.
 func TestDiffService_sha256(t *testing.T) {
 	t.Parallel()

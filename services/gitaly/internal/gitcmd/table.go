@@ -104,9 +104,11 @@ func diffFlags() []string {
 	}
 }
 
-// diffConfig makes output that is parsed look the same whatever a repository says.
+// diffConfig makes output that is parsed look the same whatever a repository says, and
+// takes what is text from the .gitattributes of HEAD (wire/gitaly.md §8.1; git before
+// 2.43 ignores that).
 func diffConfig() []Config {
-	return []Config{{"diff.suppressBlankEmpty", "false"}, {"core.quotePath", "true"}}
+	return []Config{{"diff.suppressBlankEmpty", "false"}, {"core.quotePath", "true"}, {"attr.tree", "HEAD"}}
 }
 
 func receivePackConfig() []Config {
