@@ -22,7 +22,7 @@ func (f *Factory) configuration(c subcommand, s Spec) []Config {
 		{"core.hooksPath", hooks}, {"core.alternateRefsCommand", "exit 0 #"}, {"protocol.allow", "never"},
 		{"credential.helper", ""}, {"safe.bareRepository", "explicit"}, {"core.useReplaceRefs", "false"},
 	}
-	return slices.Concat(globalConfig(f.o.PackThreads), c.config, s.Config, f.o.Admin, fixed)
+	return slices.Concat(globalConfig(f.o.PackThreads), f.version.config(), c.config, s.Config, f.o.Admin, fixed)
 }
 
 func globalConfig(packThreads int) []Config {

@@ -283,3 +283,16 @@ func TestTable_endOfOptions(t *testing.T) {
 		}
 	}
 }
+
+func TestVersion_config(t *testing.T) {
+	t.Parallel()
+	multi := Config{"pack.allowPackReuse", "multi"}
+	for version, want := range map[Version]bool{
+		MinVersion: false, {2, 46, 9}: false, {2, 47, 0}: true, {2, 50, 1}: true, {3, 0, 0}: true, {}: false,
+	} {
+		f := &Factory{version: version}
+		if got := slices.Contains(f.configuration(subcommands["upload-pack"], Spec{}), multi); got != want {
+			t.Errorf("git %v: pack.allowPackReuse=multi is %v, want %v", version, got, want)
+		}
+	}
+}

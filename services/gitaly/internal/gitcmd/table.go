@@ -153,7 +153,8 @@ func fsckTolerated() []string {
 }
 
 func uploadPackConfig() []Config {
-	c := []Config{{"uploadpack.allowFilter", "true"}, {"uploadpack.allowAnySHA1InWant", "true"}, {"uploadpack.keepAlive", "5"}}
+	c := []Config{{"uploadpack.allowFilter", "true"}, {"uploadpack.allowAnySHA1InWant", "true"}, {"uploadpack.keepAlive", "5"},
+		{"uploadpack.advertiseBundleURIs", "false"}}
 	for _, ns := range []string{"keep-around", "remotes", "tmp"} {
 		c = append(c, Config{"uploadpack.hideRefs", "refs/" + ns + "/"})
 	}

@@ -46,5 +46,28 @@ func (v Version) AtLeast(w Version) bool {
 	return v.Patch >= w.Patch
 }
 
+// newer are settings that take a newer git than MinVersion. What else newer versions
+// can, such as skipping hidden references as they read packed-refs (2.42) or updating
+// many references in one go (2.50), they do of themselves.
+var newer = []struct { //nolint:gochecknoglobals // a constant
+	since Version
+	Config
+}{
+	// A clone takes whole runs of objects from all packs of a multi-pack-index instead of
+	// from one. 2.44 has it, 2.47 its corrections; before that the value is an error.
+	{Version{2, 47, 0}, Config{"pack.allowPackReuse", "multi"}},
+}
+
+// config returns the settings of newer that this version takes.
+func (v Version) config() []Config {
+	var c []Config
+	for _, n := range newer {
+		if v.AtLeast(n.since) {
+			c = append(c, n.Config)
+		}
+	}
+	return c
+}
+
 // String returns the dotted form.
 func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Patch) }
