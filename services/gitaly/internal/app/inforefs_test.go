@@ -64,7 +64,7 @@ func TestInfoRefs_concurrently(t *testing.T) {
 	b := setup(t)
 	b.create(t, rel)
 	c := b.client(t)
-	const changes = 24
+	const changes = 12
 	var ids []string
 	for range changes {
 		c.git(t, "commit", "-q", "--allow-empty", "-m", fmt.Sprint(len(ids)))
@@ -74,7 +74,7 @@ func TestInfoRefs_concurrently(t *testing.T) {
 	var reported atomic.Int64
 	ctx, stop := context.WithCancel(t.Context())
 	var readers sync.WaitGroup
-	for range 4 {
+	for range 2 {
 		readers.Go(func() {
 			for ctx.Err() == nil {
 				least := reported.Load()
