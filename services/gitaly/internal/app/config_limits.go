@@ -54,7 +54,8 @@ type Limits struct {
 	CallsPerRepository int             `toml:"calls_per_repository"`
 	Calls              int             `toml:"calls"` // on the whole server
 	CallWait           config.Duration `toml:"call_wait"`
-	// Transfers are streams, fetches and pushes: they take as long as their client.
+	// Transfers are streams, fetches and pushes, which take as long as their client,
+	// and apart from them copies of repositories, which take as long as another server.
 	TransfersPerRepository int             `toml:"transfers_per_repository"`
 	Transfers              int             `toml:"transfers"`
 	TransferWait           config.Duration `toml:"transfer_wait"`
@@ -176,7 +177,7 @@ func (c Config) rpcLimits(o limit.Observer) limit.Options {
 	}
 	limits := limit.Options{
 		RPCs:  map[string]limit.Split{replicateRPC: {All: limit.New(limit.Rule{Running: 1, Queue: defaultQueue})}},
-		Reads: calls(), Writes: calls(), Downloads: transfers(), Uploads: transfers(), Observer: o,
+		Reads: calls(), Writes: calls(), Downloads: transfers(), Uploads: transfers(), Copies: transfers(), Observer: o,
 	}
 	for _, l := range c.Concurrency {
 		limits.RPCs[l.RPC] = limit.Split{All: l.limiter(), Unauthenticated: l.Unauthenticated.limiter()}

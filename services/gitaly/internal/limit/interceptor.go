@@ -32,7 +32,19 @@ type Options struct {
 	Writes    Bounds
 	Downloads Bounds // streams, and unary RPCs with a sidechannel
 	Uploads   Bounds
+	Copies    Bounds // those that copy repositories, from other servers too
 	Observer  Observer
+}
+
+// copies are the RPCs that take as long as another server or a whole repository,
+// though they are unary: they must not hold up writes, nor pushes.
+var copies = map[string]bool{ //nolint:gochecknoglobals // a constant
+	"/gitaly.RepositoryService/CreateFork": true, "/gitaly.RepositoryService/CreateRepositoryFromURL": true,
+	"/gitaly.RepositoryService/CreateRepositoryFromSnapshot": true, "/gitaly.RepositoryService/FetchRemote": true,
+	"/gitaly.RepositoryService/FetchSourceBranch": true, "/gitaly.RepositoryService/ReplicateRepository": true,
+	"/gitaly.ObjectPoolService/CreateObjectPool": true, "/gitaly.ObjectPoolService/FetchIntoObjectPool": true,
+	"/gitaly.ObjectPoolService/DisconnectGitAlternates": true, "/gitaly.RemoteService/UpdateRemoteMirror": true,
+	"/gitaly.RemoteService/FindRemoteRootRef": true,
 }
 
 // Interceptors apply the limits.
@@ -53,7 +65,7 @@ func (i *Interceptors) acquire(ctx context.Context, rpc string, stream bool, req
 	}
 	c := call{rpc: rpc, authenticated: len(metadata.ValueFromIncomingContext(ctx, usernameKey)) > 0}
 	repository := path.Join(target.GetStorageName(), target.GetRelativePath())
-	kind := i.kind(m, stream || len(metadata.ValueFromIncomingContext(ctx, sidechannel.MetadataKey)) > 0)
+	kind := i.kind(m, rpc, stream || len(metadata.ValueFromIncomingContext(ctx, sidechannel.MetadataKey)) > 0)
 	own, configured := i.o.RPCs[rpc]
 	if configured {
 		kind.Repository = own.of(c.authenticated)
@@ -61,9 +73,11 @@ func (i *Interceptors) acquire(ctx context.Context, rpc string, stream bool, req
 	return pass(ctx, i.o.Observer, c, step{kind.Repository, repository}, step{kind.Server, ""})
 }
 
-func (i *Interceptors) kind(m method.Method, transfer bool) Bounds {
+func (i *Interceptors) kind(m method.Method, rpc string, transfer bool) Bounds {
 	writes := m.Op == gitalypb.OperationMsg_MUTATOR
 	switch {
+	case copies[rpc]:
+		return i.o.Copies
 	case m.Op == gitalypb.OperationMsg_MAINTENANCE:
 		return Bounds{}
 	case transfer && writes:
