@@ -23,6 +23,7 @@ var packTraces = []string{ //nolint:gochecknoglobals // a constant
 // refTraces are what git locks or writes aside outside of refs/, and quarantines.
 var refTraces = []string{ //nolint:gochecknoglobals // a constant
 	"objects/tmp_objdir-*", "packed-refs.lock", "packed-refs.new", "HEAD.lock", "config.lock", "shallow.lock",
+	"reftable/*.lock",
 }
 
 // remove removes the traces in the repository that were last touched before the

@@ -20,7 +20,7 @@ var (
 	leftovers = []string{
 		"objects/tmp_objdir-incoming-a/pack/tmp_pack_x", "objects/pack/tmp_idx_1", "objects/pack/pack-1.keep",
 		"objects/pack/.tmp-7-pack-1.pack", "objects/pack/multi-pack-index.lock", "objects/info/commit-graphs/tmp_graph_1",
-		"objects/info/commit-graphs/commit-graph-chain.lock", "packed-refs.lock", "packed-refs.new", "HEAD.lock", "refs/heads/main.lock", "refs/heads/deep/er.lock",
+		"objects/info/commit-graphs/commit-graph-chain.lock", "packed-refs.lock", "packed-refs.new", "HEAD.lock", "reftable/tables.list.lock", "refs/heads/main.lock", "refs/heads/deep/er.lock",
 	}
 	bystanders = []string{
 		"HEAD", "objects/pack/pack-1.pack", "objects/pack/pack-2.keep", "refs/heads/main", "refs/heads/deep/other", "hooks/x.lock",

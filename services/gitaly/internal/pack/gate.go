@@ -93,7 +93,7 @@ func (g *gate) sync() error {
 func SyncChanged(repo string, since time.Time) error {
 	since = since.Add(-time.Second) // file times lag behind the clock
 	return errors.Join(syncIfNewer(repo, since), syncTree(filepath.Join(repo, "objects"), since),
-		syncTree(filepath.Join(repo, "refs"), since))
+		syncTree(filepath.Join(repo, "refs"), since), syncIfNewer(filepath.Join(repo, "reftable"), since))
 }
 
 func syncTree(root string, since time.Time) error {
