@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -51,6 +52,7 @@ type Push struct {
 	ObjectDirectory              string   // of the quarantine, relative to the repository
 	Alternates                   []string // likewise
 	ClientContext                []byte
+	RemoteIP                     string // of the user; "" if it is not known
 }
 
 // Refusal is a failed call in the words for the user (wire/gitaly.md §7.3).
@@ -77,7 +79,7 @@ func (c *Client) Allowed(ctx context.Context, p Push) error {
 	if err != nil {
 		return &Refusal{Text: err.Error()}
 	}
-	ctx, done := c.call(ctx, "allowed")
+	ctx, done := c.call(p.from(ctx), "allowed")
 	defer done()
 	resp, err := c.caller.Allowed(ctx, req)
 	if err != nil {
@@ -103,7 +105,7 @@ func (c *Client) PreReceive(ctx context.Context, glRepository string) (bool, err
 // PostReceive reports the moved refs. It returns the messages for the user and
 // whether the counter of pushes in flight went down.
 func (c *Client) PostReceive(ctx context.Context, p Push) ([]internalapi.Message, bool, error) {
-	ctx, done := c.call(ctx, "post-receive")
+	ctx, done := c.call(p.from(ctx), "post-receive")
 	defer done()
 	req := internalapi.PostReceiveRequest{
 		GLRepository: p.GLRepository, Identifier: p.GLID, Changes: p.Changes, PushOptions: p.Options,
@@ -114,6 +116,15 @@ func (c *Client) PostReceive(ctx context.Context, p Push) ([]internalapi.Message
 		return nil, false, postFailed(ctx, "/post_receive", err)
 	}
 	return resp.Messages, resp.ReferenceCounterDecreased, nil
+}
+
+// from tells the API where the user is.
+func (p Push) from(ctx context.Context) context.Context {
+	ip := net.ParseIP(p.RemoteIP)
+	if ip == nil {
+		return ctx
+	}
+	return internalapi.WithForwardedFor(ctx, ip.String())
 }
 
 func (c *Client) call(ctx context.Context, endpoint string) (context.Context, func()) {

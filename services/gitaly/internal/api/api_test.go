@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,29 @@ func text(err error) string {
 		return r.Text
 	}
 	return ""
+}
+
+// TestClient_forwardedFor: the API is told where the user is, if that is an address.
+func TestClient_forwardedFor(t *testing.T) {
+	t.Parallel()
+	for from, want := range map[string]string{"192.0.2.7": "192.0.2.7", "2001:db8::1": "2001:db8::1", "": "", "evil, 10.0.0.1": ""} {
+		var got []string
+		c := client(t, func(w http.ResponseWriter, r *http.Request) {
+			got = append(got, r.Header.Get("X-Forwarded-For"))
+			answer(200, "application/json", `{"status":true,"reference_counter_decreased":true}`)(w, r)
+		})
+		p := push()
+		p.RemoteIP = from
+		if err := c.Allowed(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := c.PostReceive(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, []string{want, want}) {
+			t.Errorf("%q: told %q", from, got)
+		}
+	}
 }
 
 func TestClient_Allowed_request(t *testing.T) {

@@ -177,7 +177,7 @@ func (c Call) push() (api.Push, error) {
 	return api.Push{
 		GLID: user.UserID, Protocol: user.Protocol, GLRepository: glRepository,
 		Dir: c.Repo.Dir, RelativePath: c.Repo.RelativePath, Changes: string(c.Changes), Options: c.Options,
-		ObjectDirectory: object, Alternates: alternates, ClientContext: c.Payload.ClientContext,
+		ObjectDirectory: object, Alternates: alternates, ClientContext: c.Payload.ClientContext, RemoteIP: user.RemoteIP,
 	}, nil
 }
 
