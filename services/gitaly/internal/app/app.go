@@ -233,10 +233,12 @@ func (a *App) apiClient() (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	timeout := a.cfg.GitLab.HTTPSettings.ReadTimeout.D()
+	settings := a.cfg.GitLab.HTTPSettings
+	timeout := settings.ReadTimeout.D()
 	client, err := internalapi.New(internalapi.Config{
 		URL: a.cfg.GitLab.URL, RelativeURLRoot: a.cfg.GitLab.RelativeURLRoot, Secret: []byte(secret),
 		UserAgent: "gitaly/" + Version, Timeout: timeout, RequireJSON: true,
+		User: settings.User, Password: settings.Password, CAFile: settings.CAFile, CAPath: settings.CAPath,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("gitlab.url: %w", err)

@@ -90,6 +90,27 @@ type GitLab struct {
 type HTTPSettings struct {
 	// ReadTimeout bounds each call; a push waits no longer for its permission.
 	ReadTimeout config.Duration `toml:"read_timeout"`
+	// User and Password are for basic authentication before the API; both or none.
+	User     string `toml:"user"`
+	Password string `toml:"password"`
+	// CAFile and CAPath, a PEM file and a directory of them, are trusted besides the
+	// system's authorities.
+	CAFile string `toml:"ca_file"`
+	CAPath string `toml:"ca_path"`
+}
+
+func (h HTTPSettings) faults() []error {
+	var faults []error
+	if (h.User == "") != (h.Password == "") {
+		faults = append(faults, errors.New("gitlab.http-settings.user: give user and password, or neither"))
+	}
+	if info, err := os.Stat(h.CAFile); h.CAFile != "" && (err != nil || info.IsDir()) {
+		faults = append(faults, fmt.Errorf("gitlab.http-settings.ca_file: %q is not a file", h.CAFile))
+	}
+	if info, err := os.Stat(h.CAPath); h.CAPath != "" && (err != nil || !info.IsDir()) {
+		faults = append(faults, fmt.Errorf("gitlab.http-settings.ca_path: %q is not a directory", h.CAPath))
+	}
+	return faults
 }
 
 // Git is [git].
@@ -201,6 +222,7 @@ func (c Config) Validate() error {
 	if c.GitLab.URL == "" {
 		add("gitlab.url", "the address of the internal API is missing")
 	}
+	faults = append(faults, c.GitLab.HTTPSettings.faults()...)
 	if _, err := c.gitlabSecret(); err != nil {
 		add("gitlab.secret_file", "%w", err)
 	}
@@ -269,7 +291,20 @@ func (c Config) storageFaults() []error {
 		}
 		seen[s.Name] = true
 	}
+	for i, s := range c.Storages {
+		for _, other := range c.Storages[:i] {
+			if inside(s.Path, other.Path) || inside(other.Path, s.Path) {
+				faults = append(faults, fmt.Errorf("storage.path: %q and %q are in each other", other.Path, s.Path))
+			}
+		}
+	}
 	return faults
+}
+
+// inside reports whether path is dir or below it.
+func inside(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // socketAddr is the external socket in the form of netx, "" without one.

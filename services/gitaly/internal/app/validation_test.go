@@ -67,6 +67,8 @@ var notNeeded = map[string]string{
 	"/gitaly.RepositoryService/CreateRepositoryFromSnapshot": "makes it",
 	"/gitaly.RepositoryService/CreateRepositoryFromURL":      "makes it",
 	"/gitaly.RepositoryService/CreateFork":                   "makes it",
+	"/gitaly.RepositoryService/ReplicateRepository":          "makes it",
+	"/gitaly.RepositoryService/RestoreRepository":            "makes it",
 	"/gitaly.ObjectPoolService/CreateObjectPool":             "makes it",
 	"/gitaly.RepositoryService/RepositoryExists":             "its absence is the answer",
 	"/gitaly.RepositoryService/RemoveRepository":             "removes what is left of a damaged one",
