@@ -18,17 +18,16 @@ func Log(ctx context.Context, git Git, repo *gitcmd.Repo, w Walk, follow, stat b
 	if follow && len(w.Paths) != 1 {
 		return errs.New(errs.Invalid, "can only follow a single path")
 	}
-	format := "--format=commit %H"
-	if len(w.ReferencedBy) > 0 {
-		format += " %D"
-	}
-	s, err := w.spec(format)
+	s, err := w.spec("--format=commit %H")
 	if err != nil {
 		return err
 	}
 	s.Name = "log"
+	if len(w.ReferencedBy) > 0 {
+		s.Flags = append(s.Flags, "--format=commit %H %D", "--decorate=full")
+	}
 	for _, pattern := range w.ReferencedBy {
-		s.Flags = append(s.Flags, "--decorate=full", "--decorate-refs="+pattern)
+		s.Flags = append(s.Flags, "--decorate-refs="+pattern)
 	}
 	if follow {
 		s.Flags = append(s.Flags, "--follow")

@@ -7,7 +7,6 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"gitsplit/kit/errs"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/pack"
@@ -91,7 +90,7 @@ func updateError(err error) error {
 	default:
 		return err
 	}
-	return detailed(codes.Aborted, errs.Message(err), &detail)
+	return detailed(codes.Aborted, abortedText, &detail)
 }
 
 func lockedReferences(e *ref.LockedError) *gitalypb.ReferencesLockedError {
