@@ -118,6 +118,15 @@ func short(t testing.TB) string {
 // setup starts a gitaly; alter changes its configuration first.
 func setup(t testing.TB, alter ...func(*app.Config)) *bundle {
 	t.Helper()
+	b := prepare(t, alter...)
+	b.start(t)
+	b.connect(t)
+	return b
+}
+
+// prepare makes all but gitaly itself.
+func prepare(t testing.TB, alter ...func(*app.Config)) *bundle {
+	t.Helper()
 	dir := short(t)
 	b := &bundle{api: &fakeAPI{}, log: &syncBuffer{}, dir: filepath.Join(dir, "repos"), address: "unix:" + dir + "/gitaly.sock"}
 	apiAddr := filepath.Join(dir, "api.sock")
@@ -143,13 +152,19 @@ func setup(t testing.TB, alter ...func(*app.Config)) *bundle {
 	for _, a := range alter {
 		a(&b.cfg)
 	}
-	b.start(t)
+	return b
+}
+
+// connect makes the client.
+func (b *bundle) connect(t testing.TB) {
+	t.Helper()
 	pool := gitalyclient.NewPool(gitalyclient.Options{ClientName: "test"})
 	t.Cleanup(func() { _ = pool.Close() })
-	if b.conn, err = pool.Conn(b.address, secretText); err != nil {
+	conn, err := pool.Conn(b.address, secretText)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return b
+	b.conn = conn
 }
 
 // start runs gitaly until the test's end, or until b.stop.
