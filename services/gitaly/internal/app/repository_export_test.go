@@ -335,6 +335,9 @@ func TestRepositoryService_GetConfig(t *testing.T) {
 func TestRepositoryService_cancelled(t *testing.T) {
 	t.Parallel()
 	x := withOddNames(t)
+	line := bytes.Repeat([]byte("every line of this is found\n"), 100_000)
+	x.feed(t, fmt.Appendf(nil, "commit refs/heads/wide\ncommitter C <c@example.com> 1700000000 +0000\ndata 0\nM 100644 inline text\ndata %d\n%s\n", len(line), line),
+		"fast-import", "--quiet")
 	type recv func() error
 	for name, start := range map[string]func(context.Context) (recv, error){
 		"CreateBundle": func(ctx context.Context) (recv, error) {
@@ -347,6 +350,10 @@ func TestRepositoryService_cancelled(t *testing.T) {
 		},
 		"GetSnapshot": func(ctx context.Context) (recv, error) {
 			s, err := x.repos.GetSnapshot(ctx, &gitalypb.GetSnapshotRequest{Repository: x.repo})
+			return func() error { return ignored(s.Recv()) }, err
+		},
+		"SearchFilesByContent": func(ctx context.Context) (recv, error) {
+			s, err := x.repos.SearchFilesByContent(ctx, &gitalypb.SearchFilesByContentRequest{Repository: x.repo, Query: "e", Ref: []byte("wide")})
 			return func() error { return ignored(s.Recv()) }, err
 		},
 		"FastExport": func(ctx context.Context) (recv, error) {
@@ -369,6 +376,19 @@ func TestRepositoryService_cancelled(t *testing.T) {
 		if status.Code(err) != codes.Canceled {
 			t.Errorf("%s: %v, want canceled", name, err)
 		}
+	}
+	// A list of revisions that never ends, with a git that waits for more.
+	ctx, cancel := context.WithCancel(t.Context())
+	stream, err := x.repos.ObjectsSize(ctx)
+	if err == nil {
+		err = stream.Send(&gitalypb.ObjectsSizeRequest{Repository: x.repo, Revisions: [][]byte{[]byte("main")}})
+	}
+	cancel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.CloseAndRecv(); status.Code(err) != codes.Canceled {
+		t.Errorf("ObjectsSize: %v, want canceled", err)
 	}
 }
 

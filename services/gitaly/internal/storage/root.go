@@ -3,10 +3,8 @@ package storage
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"gitsplit/kit/errs"
 )
@@ -36,50 +34,27 @@ func (r *Repo) ObjectRoots() (roots []*os.Root, err error) {
 			roots = nil
 		}
 	}()
-	dirs := []string{filepath.Join(r.RelativePath, "objects")}
-	for i := 0; i < len(dirs); i++ {
+	repos := []*Repo{r}
+	for i := 0; i < len(repos); i++ {
 		if i == maxBorrowed {
 			return roots, errs.New(errs.FailedPrecondition, "repository borrows from too many others")
 		}
-		root, err := r.Storage.root.OpenRoot(dirs[i])
+		root, err := r.Storage.root.OpenRoot(filepath.Join(repos[i].RelativePath, "objects"))
 		if err != nil {
 			return roots, fmt.Errorf("open object directory: %w", err)
 		}
 		roots = append(roots, root)
-		more, err := r.Storage.alternates(root, dirs[i])
+		entries, err := repos[i].Borrows()
 		if err != nil {
 			return roots, err
 		}
-		dirs = append(dirs, more...)
+		for _, entry := range entries {
+			lender := repos[i].Lender(entry)
+			if lender == "" {
+				return roots, errs.New(errs.FailedPrecondition, "repository borrows from outside of its storage")
+			}
+			repos = append(repos, &Repo{Storage: r.Storage, RelativePath: lender})
+		}
 	}
 	return roots, nil
-}
-
-// alternates reads where an object directory borrows from, relative to the storage.
-func (s *Storage) alternates(objects *os.Root, dir string) ([]string, error) {
-	raw, err := objects.ReadFile("info/alternates")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read alternates: %w", err)
-	}
-	var dirs []string
-	for line := range strings.Lines(string(raw)) {
-		line = strings.TrimSuffix(line, "\n")
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		rel := filepath.Join(dir, line)
-		if filepath.IsAbs(line) {
-			if rel, err = filepath.Rel(s.Path, line); err != nil {
-				return nil, fmt.Errorf("read alternates: %w", err)
-			}
-		}
-		if !filepath.IsLocal(rel) {
-			return nil, errs.New(errs.FailedPrecondition, "repository borrows from outside of its storage")
-		}
-		dirs = append(dirs, rel)
-	}
-	return dirs, nil
 }
