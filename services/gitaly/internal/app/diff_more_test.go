@@ -2,6 +2,8 @@ package app_test
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -444,6 +446,38 @@ func TestDiffService_DiffBlobs(t *testing.T) {
 	b.assertClean(t, dir)
 	if left := processesIn(dir, "diff-tree"); len(left) != 0 {
 		t.Errorf("processes %q", left)
+	}
+}
+
+// TestDiffService_quarantine: objects that a push has brought, and nobody else may see
+// yet, can be compared with those that were there.
+func TestDiffService_quarantine(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	repo, dir := b.history(t, rel, commitOf("main", "one", map[string]string{"a": "100644 1\n"}), false)
+	if err := os.Mkdir(dir+"/objects/tmp_objdir-incoming-x", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "git", "--git-dir", dir, "hash-object", "-w", "--stdin")
+	cmd.Stdin, cmd.Env = strings.NewReader("2\n"), append(os.Environ(), "GIT_OBJECT_DIRECTORY="+dir+"/objects/tmp_objdir-incoming-x")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := &gitalypb.DiffBlobsRequest{Repository: repo, BlobPairs: []*gitalypb.DiffBlobsRequest_BlobPair{
+		{LeftBlob: []byte("main:a"), RightBlob: []byte(strings.TrimSpace(string(out)))},
+	}}
+	client := gitalypb.NewDiffServiceClient(b.conn)
+	if _, err := drain(ignore(client.DiffBlobs(t.Context(), req))); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("from outside of the quarantine: %v", err)
+	}
+	repo.GitObjectDirectory, repo.GitAlternateObjectDirectories = "objects/tmp_objdir-incoming-x", []string{"objects"}
+	got := all(t, ignore(client.DiffBlobs(t.Context(), req)), nil)
+	if len(got) != 1 || string(got[0].GetPatch()) != "@@ -1 +1 @@\n-1\n+2\n" {
+		t.Errorf("DiffBlobs = %v", got)
+	}
+	if left := readers(dir); len(left) != 1 { // the quarantine's has ended
+		t.Errorf("readers %q, want the one of the repository", left)
 	}
 }
 
