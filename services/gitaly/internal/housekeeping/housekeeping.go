@@ -104,7 +104,8 @@ func (m *Manager) Hold(repo *storage.Repo) (release func(), err error) {
 }
 
 // Optimize does what the strategy asks for, and returns when it is done. It waits for
-// its turn among other repositories; for the same one it is errs.Exists.
+// its turn among other repositories; for the same one it is errs.Exists. No repository
+// is errs.NotFound.
 func (m *Manager) Optimize(ctx context.Context, repo *storage.Repo, s Strategy) error {
 	release, err := m.Hold(repo)
 	if err != nil {
@@ -116,7 +117,9 @@ func (m *Manager) Optimize(ctx context.Context, repo *storage.Repo, s Strategy) 
 	}
 	defer m.free()
 	began := time.Now()
-	r := &run{o: m.o, repo: repo, git: &gitcmd.Repo{Name: repo.Name, Dir: repo.Dir}, strategy: s, outcome: map[string]string{}}
+	r := &run{
+		o: m.o, repo: repo, git: &gitcmd.Repo{Name: repo.Name, Dir: repo.Dir}, strategy: s, now: m.o.Now(), outcome: map[string]string{},
+	}
 	err = r.all(ctx)
 	took := time.Since(began)
 	m.o.Observer.HousekeepingStage("total", took)

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -46,11 +45,7 @@ const maxName = 256
 // geometricFactor is by how much a pack has more objects than the next smaller one.
 const geometricFactor = 2
 
-func (r *run) repack(ctx context.Context) (err error) {
-	if r.packDir, err = os.OpenRoot(filepath.Join(r.repo.Dir, "objects/pack")); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.packDir.Close()) }()
+func (r *run) repack(ctx context.Context) error {
 	switch r.plan.repack {
 	case incrementalRepack:
 		_, err := r.packLoose(ctx)
@@ -152,7 +147,7 @@ func (r *run) packFull(ctx context.Context) error {
 	if err := r.replace(ctx, replaced, reachable, reachable, cruft); err != nil {
 		return err
 	}
-	return storage.StampFullRepack(r.repo.Dir, r.o.Now())
+	return storage.StampFullRepack(r.repo.Dir, r.now)
 }
 
 // packCruft packs what is in the replaced packs but not in those that stay.
@@ -174,7 +169,7 @@ func (r *run) packCruft(ctx context.Context, stay, replaced []string) (string, e
 
 // expiry is the time before which an object must have been found unreachable to go.
 func (r *run) expiry() string {
-	return strconv.FormatInt(r.o.Now().Add(-r.plan.grace).Unix(), 10)
+	return strconv.FormatInt(r.now.Add(-r.plan.grace).Unix(), 10)
 }
 
 // touchPacks makes now the time of all objects that are not in a cruft pack: from
@@ -189,9 +184,8 @@ func (r *run) touchPacks(loose string) error {
 			names = append(names, p.Name)
 		}
 	}
-	now := r.o.Now()
 	for _, name := range names {
-		if err := r.packDir.Chtimes(name+".pack", now, now); err != nil {
+		if err := r.packDir.Chtimes(name+".pack", r.now, r.now); err != nil {
 			return err
 		}
 	}

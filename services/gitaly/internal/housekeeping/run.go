@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -22,7 +23,8 @@ type run struct {
 	repo     *storage.Repo
 	git      *gitcmd.Repo // without a quarantine
 	strategy Strategy
-	packDir  *os.Root // while packing
+	now      time.Time // when it began: what comes later is not judged by it
+	packDir  *os.Root
 	info     storage.Info
 	plan     plan
 	outcome  map[string]string // by task
@@ -30,16 +32,19 @@ type run struct {
 
 // all goes through the stages in their order. One that fails does not keep the others
 // from their work; the end of ctx does.
-func (r *run) all(ctx context.Context) error {
+func (r *run) all(ctx context.Context) (err error) {
+	if err := r.openPackDir(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.packDir.Close()) }()
 	var faults []error
 	if r.strategy != References {
 		faults = append(faults, r.stage(ctx, "clean-stale-data", r.cleanStaleData), r.stage(ctx, "clean-worktrees", r.cleanWorktrees))
 	}
-	var err error
 	if r.info, err = r.repo.Inspect(ctx); err != nil {
 		return errors.Join(append(faults, err)...)
 	}
-	r.plan = facts{Info: r.info, pool: r.repo.IsPool(), now: r.o.Now(), git: r.o.Git.Version()}.plan(r.strategy)
+	r.plan = facts{Info: r.info, pool: r.repo.IsPool(), now: r.now, git: r.o.Git.Version()}.plan(r.strategy)
 	for _, s := range []struct {
 		name string
 		due  bool
@@ -55,6 +60,17 @@ func (r *run) all(ctx context.Context) error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// openPackDir opens the directory of packs before anything is known of it. It is made
+// where it is missing: copies of repositories lose empty directories.
+func (r *run) openPackDir() (err error) {
+	dir := filepath.Join(r.repo.Dir, "objects/pack")
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	r.packDir, err = os.OpenRoot(dir)
+	return err
 }
 
 func (r *run) stage(ctx context.Context, name string, do func(context.Context) error) error {
@@ -95,7 +111,7 @@ func (r *run) cleanWorktrees(ctx context.Context) error {
 	entries, _ := os.ReadDir(filepath.Join(r.repo.Dir, checkouts)) // most have none
 	for _, e := range entries {
 		info, err := e.Info()
-		if err != nil || r.o.Now().Sub(info.ModTime()) < worktreeAge {
+		if err != nil || r.now.Sub(info.ModTime()) < worktreeAge {
 			continue
 		}
 		if err := os.RemoveAll(filepath.Join(r.repo.Dir, checkouts, e.Name())); err != nil {
