@@ -145,6 +145,13 @@ func TestFetchSourceBranch(t *testing.T) {
 			t.Errorf("%s: %v, %v", tc.name, ok, err)
 		}
 	}
+	quarantined := repository(rel)
+	quarantined.GitObjectDirectory = "objects"
+	_, err := x.repos().FetchSourceBranch(t.Context(), &gitalypb.FetchSourceBranchRequest{
+		Repository: quarantined, SourceRepository: repository("other.git"), SourceBranch: []byte("refs/heads/trunk"), TargetRef: []byte(target)})
+	if status.Code(err) != codes.InvalidArgument {
+		t.Errorf("into a quarantine: %v", err)
+	}
 	x.assertClean(t, x.dir)
 }
 

@@ -66,15 +66,16 @@ func (p Policy) resolve(ctx context.Context, host, given string) ([]netip.Addr, 
 }
 
 func (p Policy) lookup(ctx context.Context, host, given string) ([]netip.Addr, error) {
+	literal, noLiteral := netip.ParseAddr(host)
 	if given != "" {
 		a, err := netip.ParseAddr(given)
-		if err != nil {
+		if err != nil || noLiteral == nil && a.Unmap() != literal.Unmap() { // git would connect to the literal
 			return nil, errs.New(errs.Invalid, "invalid resolved address")
 		}
 		return []netip.Addr{a}, nil
 	}
-	if a, err := netip.ParseAddr(host); err == nil {
-		return []netip.Addr{a}, nil
+	if noLiteral == nil {
+		return []netip.Addr{literal}, nil
 	}
 	resolver := p.Resolver
 	if resolver == nil {

@@ -61,6 +61,8 @@ func TestPolicy_Check_addresses(t *testing.T) {
 		{name: "zone", url: "https://example.com/", resolved: "fe80::1%eth0", local: true, kind: errs.Denied},
 		{name: "no address", url: "https://example.com/", kind: errs.Denied},
 		{name: "unknown host", url: "https://none.example.com/", kind: errs.FailedPrecondition},
+		{name: "a literal and another address", url: "https://10.0.0.1/", resolved: "93.184.216.34", kind: errs.Invalid},
+		{name: "a literal and itself", url: "https://93.184.216.34/", resolved: "::ffff:93.184.216.34"},
 		{name: "no address given", url: "https://example.com/", resolved: "example.org", kind: errs.Invalid},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -167,8 +167,10 @@ func (e *Endpoint) connect(context.Context) (*line, error) {
 	l := &line{url: e.URL, conceal: e.Conceal, config: []gitcmd.Config{
 		{Key: "protocol." + scheme + ".allow", Value: "always"},
 		{Key: "http.lowSpeedLimit", Value: "1"}, {Key: "http.lowSpeedTime", Value: strconv.Itoa(int(idleBound.Seconds()))},
-		{Key: "http.curloptResolve", Value: e.host + ":" + e.port + ":" + e.pinned()},
 	}}
+	if _, err := netip.ParseAddr(e.host); err != nil { // an address needs no resolving
+		l.config = append(l.config, gitcmd.Config{Key: "http.curloptResolve", Value: e.host + ":" + e.port + ":" + e.pinned()})
+	}
 	if e.Authorization != "" {
 		l.secrets = []gitcmd.Config{{Key: "http.extraHeader", Value: "Authorization: " + e.Authorization}}
 	}

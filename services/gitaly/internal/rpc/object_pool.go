@@ -82,7 +82,7 @@ func (s ObjectPool) DeleteObjectPool(ctx context.Context, req *gitalypb.DeleteOb
 
 // LinkRepositoryToObjectPool makes a repository a member.
 func (s ObjectPool) LinkRepositoryToObjectPool(ctx context.Context, req *gitalypb.LinkRepositoryToObjectPoolRequest) (*gitalypb.LinkRepositoryToObjectPoolResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func (s ObjectPool) LinkRepositoryToObjectPool(ctx context.Context, req *gitalyp
 
 // DisconnectGitAlternates ends a membership.
 func (s ObjectPool) DisconnectGitAlternates(ctx context.Context, req *gitalypb.DisconnectGitAlternatesRequest) (*gitalypb.DisconnectGitAlternatesResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}

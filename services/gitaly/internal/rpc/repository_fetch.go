@@ -18,7 +18,7 @@ const maxRefmaps = 256
 
 // FetchRemote brings references up to date with a remote repository.
 func (s Repository) FetchRemote(ctx context.Context, req *gitalypb.FetchRemoteRequest) (*gitalypb.FetchRemoteResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func refmaps(maps []string) ([]string, error) {
 // FetchSourceBranch copies a branch of another repository to a reference of this
 // one, with the objects that it needs.
 func (s Repository) FetchSourceBranch(ctx context.Context, req *gitalypb.FetchSourceBranchRequest) (*gitalypb.FetchSourceBranchResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func (s Repository) FetchBundle(stream gitalypb.RepositoryService_FetchBundleSer
 		return err
 	}
 	ctx, began := stream.Context(), s.Now()
-	repo, err := s.repository(ctx, first.GetRepository())
+	repo, err := s.standing(ctx, first.GetRepository())
 	if err != nil {
 		return err
 	}

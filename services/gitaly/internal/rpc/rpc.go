@@ -65,6 +65,16 @@ func (d *Deps) repository(ctx context.Context, msg *gitalypb.Repository) (*stora
 	return d.Locator.Find(msg)
 }
 
+// standing is repository for RPCs that bring objects or change where they are: a
+// push's quarantine is no place for that.
+func (d *Deps) standing(ctx context.Context, msg *gitalypb.Repository) (*storage.Repo, error) {
+	repo, err := d.repository(ctx, msg)
+	if err == nil && (repo.ObjectDir != "" || len(repo.Alternates) > 0) {
+		return nil, invalid("the repository must not have object directories")
+	}
+	return repo, err
+}
+
 // place is repository for RPCs that do not need it to exist.
 func (d *Deps) place(ctx context.Context, msg *gitalypb.Repository) (*storage.Repo, error) {
 	note(ctx, msg)
