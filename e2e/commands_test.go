@@ -9,9 +9,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/pquerna/otp/totp"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -31,6 +34,9 @@ func commands() map[string]command {
 		"blob":     cmdBlob,
 		"branches": cmdBranches,
 		"verbatim": cmdVerbatim,
+		"capture":  cmdCapture,
+		"otp":      cmdOTP,
+		"sshkey":   cmdSSHKey,
 	}
 }
 
@@ -186,6 +192,43 @@ func cmdBranches(ts *testscript.TestScript, neg bool, args []string) {
 		fmt.Fprintf(&b, "create refs/heads/b%04d %s\n", i, oid)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), b.Bytes(), 0o600))
+}
+
+// cmdCapture puts a part of the last command's stdout into a variable, the first
+// group of a pattern: `capture NAME PATTERN`.
+func cmdCapture(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "capture")
+	m := regexp.MustCompile("(?m)" + args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(m) < 2 {
+		ts.Fatalf("stdout does not match %q: %s", args[1], ts.ReadFile("stdout"))
+	}
+	ts.Setenv(args[0], m[1])
+}
+
+// cmdOTP puts the code of an authenticator app into a variable, of now or of some
+// seconds later: `otp NAME SECRET [SECONDS]`.
+func cmdOTP(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "otp")
+	at := time.Now()
+	if len(args) > 2 {
+		later, err := strconv.Atoi(args[2])
+		ts.Check(err)
+		at = at.Add(time.Duration(later) * time.Second)
+	}
+	code, err := totp.GenerateCode(args[1], at)
+	ts.Check(err)
+	ts.Setenv(args[0], code)
+}
+
+// cmdSSHKey makes an SSH key that no user has. `sshkey robot` sets $robot_key to its
+// file and $robot_pub to the public key; git acts with it after `env`.
+func cmdSSHKey(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, "sshkey")
+	file, err := newKey(context.Background(), filepath.Join(ts.Getenv("WORK"), args[0]))
+	ts.Check(err)
+	ts.Setenv(args[0]+"_key", file)
+	ts.Setenv(args[0]+"_pub", strings.TrimSpace(ts.ReadFile(file+".pub")))
+	ts.Setenv(args[0]+"_ssh", sshCommand(home(ts), file))
 }
 
 // cmdVerbatim compares the last command's stderr with a file to the byte, after
