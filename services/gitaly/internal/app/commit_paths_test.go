@@ -232,6 +232,11 @@ func TestCommitService_ListFiles(t *testing.T) {
 	if n != 20_000 || len(messages) < 2 {
 		t.Errorf("%d files in %d messages", n, len(messages))
 	}
+	pages := all(t, ignore(commits.GetTreeEntries(ctx, &gitalypb.GetTreeEntriesRequest{Repository: x.repo, Revision: []byte("wide"), Path: []byte(strings.Repeat("n", 100)),
+		PaginationParams: &gitalypb.PaginationParameter{Limit: 19_999}})), nil)
+	if len(pages) < 2 || pages[0].GetPaginationCursor().GetNextCursor() == "" || pages[1].GetPaginationCursor() != nil {
+		t.Errorf("%d messages of entries, cursors %v and %v", len(pages), pages[0].GetPaginationCursor(), pages[len(pages)-1].GetPaginationCursor())
+	}
 	var sorted []string
 	for _, m := range all(t, ignore(commits.GetTreeEntries(ctx, &gitalypb.GetTreeEntriesRequest{Repository: x.repo, Revision: []byte("knot"), Sort: gitalypb.GetTreeEntriesRequest_FILESYSTEM})), nil) {
 		for _, e := range m.GetEntries() {

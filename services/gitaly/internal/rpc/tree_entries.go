@@ -18,7 +18,7 @@ import (
 const maxTreeEntries = 20_000
 
 // GetTreeEntries streams what is in a directory of a commit, or below it. The page
-// token is opaque; next_cursor of the last message is empty at the end.
+// token is opaque, and comes with the first message; the last page has none.
 func (s Commit) GetTreeEntries(req *gitalypb.GetTreeEntriesRequest, stream gitalypb.CommitService_GetTreeEntriesServer) error {
 	ctx := stream.Context()
 	repo, err := s.repository(ctx, req.GetRepository())
@@ -136,7 +136,11 @@ func cutPage(entries []object.Entry, p *gitalypb.PaginationParameter) ([]object.
 
 func sendEntries(objects *object.Reader, entries []object.Entry, cursor string, req *gitalypb.GetTreeEntriesRequest, stream gitalypb.CommitService_GetTreeEntriesServer) error {
 	out := chunks[*gitalypb.TreeEntry]{send: func(e []*gitalypb.TreeEntry) error {
-		return stream.Send(&gitalypb.GetTreeEntriesResponse{Entries: e})
+		msg := &gitalypb.GetTreeEntriesResponse{Entries: e}
+		if cursor != "" {
+			msg.PaginationCursor, cursor = &gitalypb.PaginationCursor{NextCursor: cursor}, ""
+		}
+		return stream.Send(msg)
 	}}
 	for _, e := range entries {
 		item := &gitalypb.TreeEntry{
@@ -154,13 +158,7 @@ func sendEntries(objects *object.Reader, entries []object.Entry, cursor string, 
 			return err
 		}
 	}
-	if err := out.flush(); err != nil {
-		return err
-	}
-	if cursor == "" {
-		return nil
-	}
-	return stream.Send(&gitalypb.GetTreeEntriesResponse{PaginationCursor: &gitalypb.PaginationCursor{NextCursor: cursor}})
+	return out.flush()
 }
 
 var entryTypes = map[string]gitalypb.TreeEntry_EntryType{ //nolint:gochecknoglobals // a constant
