@@ -175,6 +175,7 @@ func (a *App) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.metrics.Build(Version, git.Version().String())
 	client, err := a.apiClient()
 	if err != nil {
 		return err

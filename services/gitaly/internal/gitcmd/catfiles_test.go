@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"gitsplit/services/gitaly/internal/process"
 )
 
 // counts is an observer of the pool and of processes.
@@ -35,14 +37,14 @@ func (c *counts) CatFileStarted() {
 	c.begun++
 }
 
-func (c *counts) Started(_ context.Context, name string) func() {
+func (c *counts) Started(_ context.Context, name string, _ time.Duration) func(process.Usage) {
 	if name != "cat-file" {
-		return func() {}
+		return func(process.Usage) {}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running++
-	return func() {
+	return func(process.Usage) {
 		c.mu.Lock()
 		c.running--
 		c.mu.Unlock()

@@ -79,7 +79,8 @@ type Guard interface {
 
 // Observer is told about every process, for metrics.
 type Observer interface {
-	Started(ctx context.Context, subcommand string) (ended func())
+	// Started is told how long the start took; ended, what the process has used.
+	Started(ctx context.Context, subcommand string, took time.Duration) (ended func(process.Usage))
 }
 
 // Options is what a Factory needs.
@@ -150,7 +151,8 @@ type Process struct {
 	name    string
 	begin   time.Time
 	stderr  *tail
-	end     func(clean bool)
+	leave   func(clean bool)
+	ended   func(process.Usage) // nil without an observer
 }
 
 // Start starts git; repo is nil for the few sub-commands without one. Wait must
@@ -176,34 +178,33 @@ func (f *Factory) Start(ctx context.Context, repo *Repo, s Spec) (*Process, erro
 	if err := f.bound(&o, repo, s); err != nil {
 		return nil, err
 	}
-	p.end = f.enter(ctx, repo, s.Name)
+	p.leave = f.enter(repo, s.Name)
 	if p.proc, err = process.Start(ctx, o); err != nil {
-		p.end(true)
+		p.leave(true)
 		return nil, fmt.Errorf("git %s: %w", s.Name, err)
+	}
+	if f.o.Observer != nil {
+		p.ended = f.o.Observer.Started(ctx, s.Name, time.Since(p.begin))
 	}
 	return p, nil
 }
 
-// enter tells the guard and the observer, and returns what tells them the end.
-func (f *Factory) enter(ctx context.Context, repo *Repo, name string) func(clean bool) {
-	leave, ended := func(bool) {}, func() {}
+// enter tells the guard, and returns what tells it the end.
+func (f *Factory) enter(repo *Repo, name string) func(clean bool) {
 	if traces := subcommands[name].leaves(); f.o.Guard != nil && repo != nil && traces != NoTraces {
-		leave = f.o.Guard.Enter(repo.Dir, traces)
+		return f.o.Guard.Enter(repo.Dir, traces)
 	}
-	if f.o.Observer != nil {
-		ended = f.o.Observer.Started(ctx, name)
-	}
-	return func(clean bool) {
-		leave(clean)
-		ended()
-	}
+	return func(bool) {}
 }
 
 // Wait waits for the end of git and all its children. A failure is an *Error, which
 // an errs.Exhausted wraps if one of its bounds ended git, or the context's error.
 func (p *Process) Wait() error {
 	err := p.proc.Wait()
-	p.end(err == nil || !process.Signalled(err) && !subcommands[p.name].litters)
+	p.leave(err == nil || !process.Signalled(err) && !subcommands[p.name].litters)
+	if p.ended != nil {
+		p.ended(p.proc.Usage())
+	}
 	var exit *exec.ExitError
 	if err == nil || !errors.As(err, &exit) {
 		return err

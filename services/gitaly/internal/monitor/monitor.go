@@ -15,6 +15,7 @@ import (
 // Metrics are the metrics of one server. It is safe for concurrent use.
 type Metrics struct {
 	server
+	commands
 	limits
 	housekeeping
 	// Packs are those of the limit of pack-objects.
@@ -27,7 +28,6 @@ type Metrics struct {
 	started          *prometheus.CounterVec
 	handled          *prometheus.CounterVec
 	handling         *prometheus.HistogramVec
-	running          *prometheus.GaugeVec
 	protocols        *prometheus.CounterVec
 	api              *prometheus.HistogramVec
 	catFiles         *prometheus.CounterVec
@@ -40,16 +40,13 @@ func New(reg prometheus.Registerer) *Metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &Metrics{
-		server: newServer(reg), limits: newLimits(reg), housekeeping: newHousekeeping(reg), Packs: newPackLimits(reg), PackCache: newPackCache(reg), RefCache: newRefCache(reg),
+		server: newServer(reg), commands: newCommands(reg), limits: newLimits(reg), housekeeping: newHousekeeping(reg), Packs: newPackLimits(reg), PackCache: newPackCache(reg), RefCache: newRefCache(reg),
 		started: counter("grpc_server_started_total", "RPCs started.", "grpc_type", "grpc_service", "grpc_method"),
 		handled: counter("grpc_server_handled_total", "RPCs completed.", "grpc_type", "grpc_service", "grpc_method", "grpc_code"),
 		handling: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "grpc_server_handling_seconds", Help: "Duration of RPCs.",
 			Buckets: []float64{.001, .005, .025, .1, .5, 1, 10, 30, 60, 300, 1500},
 		}, []string{"grpc_type", "grpc_service", "grpc_method"}),
-		running: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "gitaly_commands_running", Help: "Child processes alive.",
-		}, []string{"grpc_service", "grpc_method", "cmd", "subcmd"}),
 		protocols: counter("gitaly_git_protocol_requests_total", "Transport RPCs by protocol version.",
 			"grpc_service", "grpc_method", "git_protocol"),
 		api: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -60,17 +57,9 @@ func New(reg prometheus.Registerer) *Metrics {
 			Name: "gitaly_catfile_processes_total", Help: "git cat-file processes started.",
 		}),
 	}
-	reg.MustRegister(m.started, m.handled, m.handling, m.running, m.protocols, m.api, m.catFiles, m.catFileProcesses,
+	reg.MustRegister(m.started, m.handled, m.handling, m.protocols, m.api, m.catFiles, m.catFileProcesses,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
-}
-
-// Started counts a child process until the returned function is called.
-func (m *Metrics) Started(ctx context.Context, subcommand string) func() {
-	service, method := split(methodOf(ctx))
-	g := m.running.WithLabelValues(service, method, "git", subcommand)
-	g.Inc()
-	return g.Dec
 }
 
 // GitProtocol counts a transport RPC by its protocol version.

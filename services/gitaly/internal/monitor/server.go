@@ -16,6 +16,7 @@ type server struct {
 	connections    *prometheus.CounterVec
 	authentication *prometheus.CounterVec
 	authErrors     *prometheus.CounterVec
+	build          *prometheus.GaugeVec
 }
 
 func newServer(reg prometheus.Registerer) server {
@@ -26,10 +27,16 @@ func newServer(reg prometheus.Registerer) server {
 		connections:    counter("gitaly_connections_total", "Connections accepted.", "type"),
 		authentication: counter("gitaly_authentications_total", "RPCs whose token was looked at.", "enforced", "status"),
 		authErrors:     counter("gitaly_authentication_errors_total", "RPCs without a valid token.", "version", "error"),
+		build: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gitlab_build_info", Help: "1, for the versions in the labels.",
+		}, []string{"version", "git_version"}),
 	}
-	reg.MustRegister(s.connections, s.authentication, s.authErrors)
+	reg.MustRegister(s.connections, s.authentication, s.authErrors, s.build)
 	return s
 }
+
+// Build says which versions run.
+func (s server) Build(version, git string) { s.build.WithLabelValues(version, git).Set(1) }
 
 // Connections counts what a listener accepts, by its kind: unix, tcp or tls.
 func (s server) Connections(kind string, ln net.Listener) net.Listener {

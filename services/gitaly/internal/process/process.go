@@ -67,6 +67,8 @@ type Process struct {
 	mu      sync.Mutex
 	reaped  bool
 	copyErr error // first error of a writer
+	started time.Time
+	took    time.Duration // until the program was dead
 }
 
 // Start starts the program. Wait must be called.
@@ -74,7 +76,7 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p := &Process{ctx: ctx, grace: o.Grace, exited: make(chan struct{})}
+	p := &Process{ctx: ctx, grace: o.Grace, exited: make(chan struct{}), started: time.Now()}
 	if p.grace <= 0 {
 		p.grace = DefaultGrace
 	}
@@ -121,6 +123,27 @@ func (p *Process) yield() {
 // Pid is the process id, and the id of the group.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
+// Usage is what a program and the children it waited for have used.
+type Usage struct {
+	Real, User, System       time.Duration
+	MinorFaults, MajorFaults int64
+	Signals                  int64
+	Voluntary, Involuntary   int64 // context switches
+}
+
+// Usage is known after Wait.
+func (p *Process) Usage() Usage {
+	u := Usage{Real: p.took}
+	if p.cmd.ProcessState == nil {
+		return u
+	}
+	if r, ok := p.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		u.User, u.System = p.cmd.ProcessState.UserTime(), p.cmd.ProcessState.SystemTime()
+		u.MinorFaults, u.MajorFaults, u.Signals, u.Voluntary, u.Involuntary = r.Minflt, r.Majflt, r.Nsignals, r.Nvcsw, r.Nivcsw
+	}
+	return u
+}
+
 // Exited reports whether the program has ended, without waiting. Wait must still be
 // called.
 func (p *Process) Exited() bool {
@@ -134,6 +157,7 @@ func (p *Process) Exited() bool {
 // then *exec.ExitError.
 func (p *Process) Wait() error {
 	p.awaitExit()
+	p.took = time.Since(p.started)
 	p.signal(syscall.SIGKILL) // what the leader left behind must not hold our pipes
 	p.copies.Wait()
 	err := p.reap()
