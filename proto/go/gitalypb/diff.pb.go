@@ -737,9 +737,10 @@ type CommitDiffResponse struct {
 	Collapsed bool `protobuf:"varint,12,opt,name=collapsed,proto3" json:"collapsed,omitempty"`
 	// The patch is left out since it is too large by itself.
 	TooLarge bool `protobuf:"varint,13,opt,name=too_large,json=tooLarge,proto3" json:"too_large,omitempty"`
-	// Number of added lines, also when the patch is left out; 0 word by word.
+	// Number of added lines, also when the patch is left out; 0 word by word. In the first message of the file,
+	// or in the last one if no limit applies and the patch is larger than a MiB.
 	LinesAdded int32 `protobuf:"varint,14,opt,name=lines_added,json=linesAdded,proto3" json:"lines_added,omitempty"`
-	// Number of removed lines, also when the patch is left out; 0 word by word.
+	// Number of removed lines, in the same message.
 	LinesRemoved  int32 `protobuf:"varint,15,opt,name=lines_removed,json=linesRemoved,proto3" json:"lines_removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2411,7 +2412,7 @@ type DiffBlobsRequest struct {
 	DiffMode DiffBlobsRequest_DiffMode `protobuf:"varint,3,opt,name=diff_mode,json=diffMode,proto3,enum=gitaly.DiffBlobsRequest_DiffMode" json:"diff_mode,omitempty"`
 	// What counts as a change. With raw_info only.
 	WhitespaceChanges DiffBlobsRequest_WhitespaceChanges `protobuf:"varint,4,opt,name=whitespace_changes,json=whitespaceChanges,proto3,enum=gitaly.DiffBlobsRequest_WhitespaceChanges" json:"whitespace_changes,omitempty"`
-	// A patch of that many bytes or more is left out; 0 is no limit.
+	// A patch of that many bytes or more is left out, at most 25600000; 0 is no limit.
 	PatchBytesLimit int32 `protobuf:"varint,5,opt,name=patch_bytes_limit,json=patchBytesLimit,proto3" json:"patch_bytes_limit,omitempty"`
 	// Changes to compare, as FindChangedPaths lists them. Either these or blob_pairs.
 	RawInfo       []*ChangedPaths `protobuf:"bytes,6,rep,name=raw_info,json=rawInfo,proto3" json:"raw_info,omitempty"`
@@ -2506,11 +2507,12 @@ type DiffBlobsResponse struct {
 	Binary bool `protobuf:"varint,5,opt,name=binary,proto3" json:"binary,omitempty"`
 	// The patch is left out since it is too large.
 	OverPatchBytesLimit bool `protobuf:"varint,6,opt,name=over_patch_bytes_limit,json=overPatchBytesLimit,proto3" json:"over_patch_bytes_limit,omitempty"`
-	// Size of the patch in bytes, also when it is left out.
+	// Size of the patch in bytes, also when it is left out. In the first message of the pair, or in the last one
+	// if no limit applies and the patch is larger than a MiB.
 	PatchSize int32 `protobuf:"varint,7,opt,name=patch_size,json=patchSize,proto3" json:"patch_size,omitempty"`
-	// Number of added lines, also when the patch is left out; 0 word by word.
+	// Number of added lines, also when the patch is left out; 0 word by word. In the same message.
 	LinesAdded int32 `protobuf:"varint,8,opt,name=lines_added,json=linesAdded,proto3" json:"lines_added,omitempty"`
-	// Number of removed lines, also when the patch is left out; 0 word by word.
+	// Number of removed lines, in the same message.
 	LinesRemoved  int32 `protobuf:"varint,9,opt,name=lines_removed,json=linesRemoved,proto3" json:"lines_removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
