@@ -98,7 +98,7 @@ func TestConflicts_ListConflictFiles(t *testing.T) {
 		_, err := x.list(ctx, &gitalypb.ListConflictFilesRequest{OurCommitOid: tc.ours, TheirCommitOid: tc.theirs})
 		t.Run(tc.name, func(t *testing.T) { wantStatus(t, err, tc.code, tc.text, nil) })
 	}
-	x.settled(t)
+	x.sound(t)
 }
 
 // resolve sends a header and the resolutions in pieces.
@@ -201,5 +201,5 @@ func TestConflicts_ResolveConflicts(t *testing.T) {
 	if got := x.git(t, "cat-file", "blob", "ours:song"); got != "1\nours\n3\n4\n5\n6\n7\n8\ntheirs 9" {
 		t.Errorf("song is %q", got)
 	}
-	x.settled(t)
+	x.sound(t)
 }

@@ -138,7 +138,7 @@ func TestOperation_UserCommitFiles(t *testing.T) {
 			}
 		})
 	}
-	x.settled(t)
+	x.sound(t)
 }
 
 func TestOperation_UserCommitFiles_faults(t *testing.T) {
@@ -225,7 +225,7 @@ func TestOperation_UserCommitFiles_faults(t *testing.T) {
 	}}})
 	_, err = stream.CloseAndRecv()
 	wantStatus(t, err, codes.InvalidArgument, "content sent before action", nil)
-	x.settled(t)
+	x.sound(t)
 	if after := x.state(t); after != before {
 		t.Errorf("left behind:\n%s\nbefore:\n%s", after, before)
 	}
@@ -283,5 +283,5 @@ func TestOperation_UserCommitFiles_start(t *testing.T) {
 	if update, err = z.commitFiles(ctx, header, action(gitalypb.UserCommitFilesActionHeader_UPDATE, "side.txt", "changed")); err != nil || z.git(t, "rev-parse", "topic^") != x.side || !update.GetRepoCreated() {
 		t.Errorf("begun in another repository = %v, %v", update, err)
 	}
-	z.settled(t)
+	z.sound(t)
 }

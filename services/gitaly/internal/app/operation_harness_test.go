@@ -89,6 +89,12 @@ func (x content) settled(t *testing.T) {
 		tmp, _ := filepath.Glob(filepath.Join(x.bundle.dir, "+gitaly/tmp/*"))
 		return len(tmp) == 0
 	})
+}
+
+// sound is settled, and git finds no damage.
+func (x content) sound(t *testing.T) {
+	t.Helper()
+	x.settled(t)
 	x.assertClean(t, x.dir)
 }
 

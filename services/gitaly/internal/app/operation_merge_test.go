@@ -97,7 +97,7 @@ func TestOperation_UserMergeBranch(t *testing.T) {
 	if got := x.git(t, "show", oid+":README", oid+":side.txt"); got != "left\nside" {
 		t.Errorf("squash has %q", got)
 	}
-	x.settled(t)
+	x.sound(t)
 }
 
 func TestOperation_UserMergeBranch_lost(t *testing.T) {
@@ -139,5 +139,5 @@ func TestOperation_UserMergeBranch_lost(t *testing.T) {
 	if parent := x.git(t, "rev-parse", "main^"); won != 1 || parent != x.second {
 		t.Errorf("%d merges have won, onto %s", won, parent)
 	}
-	x.settled(t)
+	x.sound(t)
 }

@@ -105,7 +105,7 @@ func TestOperation_UserApplyPatch(t *testing.T) {
 		_, err := x.apply(ctx, tc.alter, tc.mailbox)
 		t.Run(tc.name, func(t *testing.T) { wantStatus(t, err, tc.code, tc.text, nil) })
 	}
-	x.settled(t)
+	x.sound(t)
 	if after := x.state(t); after != before {
 		t.Errorf("left behind:\n%s\nbefore:\n%s", after, before)
 	}
@@ -168,5 +168,5 @@ func TestOperation_UserUpdateSubmodule(t *testing.T) {
 	x.create(t, "empty.git")
 	_, err = set(func(r *gitalypb.UserUpdateSubmoduleRequest) { r.Repository = repository("empty.git") })
 	wantStatus(t, err, codes.FailedPrecondition, "Repository is empty", nil)
-	x.settled(t)
+	x.sound(t)
 }

@@ -47,7 +47,7 @@ func TestOperation_UserCherryPick(t *testing.T) {
 	}); err != nil || x.git(t, "show", "main:root.txt") != "root.txt" {
 		t.Errorf("pick of a root: %v", err)
 	}
-	x.settled(t)
+	x.sound(t)
 	before = x.state(t)
 	_, err = pick(func(r *gitalypb.UserCherryPickRequest) { r.Commit, r.BranchName = commitID(x.left), []byte("right") })
 	wantStatus(t, err, codes.FailedPrecondition, "cherry pick: merge: there are conflicting files", &gitalypb.UserCherryPickError{
@@ -134,7 +134,7 @@ func TestOperation_UserRevert(t *testing.T) {
 	if err != nil || !update.GetBranchCreated() || x.git(t, "ls-tree", "empty") != "" {
 		t.Errorf("revert of a root = %v, %v", update, err)
 	}
-	x.settled(t)
+	x.sound(t)
 }
 
 func TestOperation_UserSquash(t *testing.T) {
@@ -250,7 +250,7 @@ func TestOperation_UserRebaseConfirmable(t *testing.T) {
 			t.Errorf("rebase of %s = %q, %v, want %q", branch, got, err, want)
 		}
 	}
-	x.settled(t)
+	x.sound(t)
 }
 
 // TestOperation_otherRepository rebases a fork's branch onto its origin: what is
@@ -272,5 +272,5 @@ func TestOperation_otherRepository(t *testing.T) {
 	if refs := x.git(t, "for-each-ref", "--format=%(refname)"); refs != "refs/heads/feature" {
 		t.Errorf("references: %q", refs)
 	}
-	x.settled(t)
+	x.sound(t)
 }

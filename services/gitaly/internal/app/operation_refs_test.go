@@ -42,7 +42,7 @@ func TestOperation_UserFFBranch(t *testing.T) {
 	if err != nil || resp.GetBranchUpdate().GetCommitId() != x.side || x.git(t, "rev-parse", "main") != x.side {
 		t.Errorf("UserFFBranch = %v, %v", resp, err)
 	}
-	x.settled(t)
+	x.sound(t)
 }
 
 func TestOperation_UserUpdateBranch(t *testing.T) {
@@ -70,7 +70,7 @@ func TestOperation_UserUpdateBranch(t *testing.T) {
 	if got := x.git(t, "rev-parse", "main", "fresh"); got != x.side+"\n"+x.left {
 		t.Errorf("branches are at %q", got)
 	}
-	x.settled(t)
+	x.sound(t)
 }
 
 func TestOperation_tags(t *testing.T) {
@@ -148,7 +148,7 @@ func TestOperation_tags(t *testing.T) {
 	if got := x.git(t, "tag"); got != "heavy\nlight\nv3\nv4" {
 		t.Errorf("tags: %q", got)
 	}
-	x.settled(t)
+	x.sound(t)
 }
 
 func TestOperation_toRef(t *testing.T) {
@@ -214,8 +214,13 @@ func TestOperation_toRef(t *testing.T) {
 		"failed to rebase "+x.right+" on "+x.left+" while preparing refs/merge-requests/3/rebase due to conflict", nil)
 	wantStatus(t, rebaseTo(x.right, "refs/heads/main"), codes.InvalidArgument, "invalid TargetRef", nil)
 	wantStatus(t, rebaseTo("none", "refs/merge-requests/3/rebase"), codes.InvalidArgument, "invalid SourceSha", nil)
+	// A symbolic reference leads nobody to a branch.
+	x.git(t, "symbolic-ref", "refs/merge-requests/9/merge", "refs/heads/right")
+	if _, err := mergeTo(func(r *gitalypb.UserMergeToRefRequest) { r.TargetRef = []byte("refs/merge-requests/9/merge") }); err != nil || x.git(t, "rev-parse", "right") != x.right {
+		t.Errorf("through a symbolic reference: %v", err)
+	}
 	if got := len(x.api.steps()); got != asked {
 		t.Errorf("the API was asked: %q", x.api.steps()[asked:])
 	}
-	x.settled(t)
+	x.sound(t)
 }

@@ -248,6 +248,8 @@ func TestOperation_refused(t *testing.T) {
 	if d := statusDetail[*gitalypb.UserRebaseConfirmableError](err); status.Convert(err).Message() != `access check: "GL-HOOK-ERR: no\n"` || d.GetAccessCheck().GetErrorMessage() != "GL-HOOK-ERR: no\n" {
 		t.Errorf("rebase: %v, %v", err, d)
 	}
+	x.git(t, "prune", "--expire=now")
+	x.sound(t)
 }
 
 // TestOperation_apiDown: without a clear yes nothing moves.
@@ -269,7 +271,7 @@ func TestOperation_apiDown(t *testing.T) {
 	if _, err = x.commitFiles(t.Context(), x.header("main"), createFile("new", "x")); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("without a count: %v", err)
 	}
-	x.settled(t)
+	x.sound(t)
 	if after := x.state(t); after != before {
 		t.Errorf("left behind:\n%s\nbefore:\n%s", after, before)
 	}
@@ -354,7 +356,7 @@ func TestOperation_canceled(t *testing.T) {
 	if _, err := x.commitFiles(ctx, x.header("main"), createFile("new", "x")); status.Code(err) != codes.Canceled {
 		t.Errorf("canceled in /post_receive: %v", err)
 	}
-	x.settled(t)
+	x.sound(t)
 	if got := x.git(t, "rev-parse", "main^"); got != x.second {
 		t.Errorf("main is not one commit further: %s", got)
 	}

@@ -63,10 +63,12 @@ type Refused struct {
 
 // Error returns what the hook said: on stderr, else on stdout.
 func (r *Refused) Error() string {
-	if len(bytes.TrimSpace(r.Stderr)) > 0 {
-		return string(r.Stderr)
+	for _, said := range [][]byte{r.Stderr, r.Stdout} {
+		if len(bytes.TrimSpace(said)) > 0 {
+			return string(said)
+		}
 	}
-	return string(r.Stdout)
+	return r.Hook + " hook declined"
 }
 
 // Push is a change of one reference for a user.
@@ -174,9 +176,9 @@ func (s *Service) expect(ctx context.Context, repo *storage.Repo, change ref.Cha
 
 // update moves the reference. The hooks of a push are run by us, around it; git has
 // none to start.
-func (s *Service) update(ctx context.Context, repo *storage.Repo, change ref.Change) error {
+func (s *Service) update(ctx context.Context, repo *storage.Repo, change ref.Change, flags ...string) error {
 	began := time.Now()
-	if err := ref.Update(ctx, s.o.Git, &repo.Repo, gitcmd.Spec{NoHooks: true}, change); err != nil {
+	if err := ref.Update(ctx, s.o.Git, &repo.Repo, gitcmd.Spec{NoHooks: true, Flags: flags}, change); err != nil {
 		return err
 	}
 	return pack.SyncChanged(repo.Dir, began)

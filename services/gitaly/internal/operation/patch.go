@@ -167,7 +167,7 @@ func message(subject, body string) ([]byte, error) {
 	lines := bufio.NewReader(io.MultiReader(strings.NewReader(subject+"\n\n"), f))
 	for {
 		line, err := lines.ReadString('\n')
-		line = strings.TrimRight(line, " \t\n\v\f\r")
+		line = strings.TrimRight(line, " \t\n\r")
 		switch {
 		case line == "":
 			blank = out.Len() > 0

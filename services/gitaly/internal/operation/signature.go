@@ -55,13 +55,9 @@ func (s Signature) Line() (string, error) {
 }
 
 // clean removes what git removes from names and addresses: characters that would
-// break the line, anywhere, and punctuation around the rest.
+// break the line, anywhere, and punctuation around the rest. Other bytes stay as they
+// are, UTF-8 or not.
 func clean(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if strings.ContainsRune("\x00\n<>", r) {
-			return -1
-		}
-		return r
-	}, s)
+	s = strings.NewReplacer("\x00", "", "\n", "", "<", "", ">", "").Replace(s)
 	return strings.TrimFunc(s, func(r rune) bool { return r <= ' ' || strings.ContainsRune(`.,:;"\'`, r) })
 }

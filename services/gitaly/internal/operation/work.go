@@ -82,21 +82,30 @@ func (w *Work) Move(ctx context.Context, change ref.Change, options ...string) e
 }
 
 // Place keeps what was made and moves a reference to it. It asks nobody: the
-// reference is for the forge's own use.
+// reference is for the forge's own use, and if it is symbolic it is replaced, not
+// followed to one that is not.
 func (w *Work) Place(ctx context.Context, change ref.Change) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
 	if err := w.s.expect(ctx, w.repo, change); err != nil {
 		return err
 	}
-	if err := w.Keep(); err != nil {
+	if err := w.inside.Migrate(); err != nil {
 		return err
 	}
-	return w.s.update(ctx, w.repo, change)
+	return w.s.update(ctx, w.repo, change, "--no-deref")
 }
 
 // Keep makes the new objects part of the repository, though nothing points at them.
-func (w *Work) Keep() error { return w.inside.Migrate() }
+func (w *Work) Keep(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return w.inside.Migrate()
+}
 
 // Resolve returns the id of the commit that a revision stands for. None is
 // errs.NotFound, what cannot be a revision is errs.Invalid.

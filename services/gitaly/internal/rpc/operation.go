@@ -180,8 +180,20 @@ func referenceUpdate(c ref.Change) *gitalypb.ReferenceUpdateError {
 	return &gitalypb.ReferenceUpdateError{ReferenceName: []byte(c.Name), OldOid: c.Old, NewOid: c.New}
 }
 
+// maxNames is how much of the names in conflict is told, in bytes: details travel in
+// the trailer of the response, and some clients take no more than 8 KiB of that.
+const maxNames = 4 << 10
+
 func mergeConflict(c *operation.Conflict, sides ...string) *gitalypb.MergeConflictError {
-	return &gitalypb.MergeConflictError{ConflictingFiles: c.Files(), ConflictingCommitIds: sides}
+	detail := &gitalypb.MergeConflictError{ConflictingCommitIds: sides}
+	size := 0
+	for _, name := range c.Files() {
+		if size += len(name); size > maxNames {
+			break
+		}
+		detail.ConflictingFiles = append(detail.ConflictingFiles, name)
+	}
+	return detail
 }
 
 // asConflict finds sides that do not fit together.

@@ -56,7 +56,7 @@ func (s Operation) UserSquash(ctx context.Context, req *gitalypb.UserSquashReque
 	if err != nil {
 		return nil, err
 	}
-	return &gitalypb.UserSquashResponse{SquashSha: oid}, w.Keep()
+	return &gitalypb.UserSquashResponse{SquashSha: oid}, w.Keep(ctx)
 }
 
 func checkSquash(req *gitalypb.UserSquashRequest) error {
