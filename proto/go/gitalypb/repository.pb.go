@@ -453,8 +453,8 @@ type ObjectsSizeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Repository to read; in the first message.
 	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
-	// Revisions as git rev-list takes them, with ^, --not, --all, --branches, --tags and --glob=. At
-	// least one in the first message.
+	// Revisions as git rev-list takes them, with ^ and --not; in the first message also --all,
+	// --branches, --tags, --glob=. At least one in each message.
 	Revisions     [][]byte `protobuf:"bytes,2,rep,name=revisions,proto3" json:"revisions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1572,7 +1572,8 @@ type CreateBundleFromRefListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Repository to read; in the first message.
 	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
-	// Full names, ^-names that the receiver has already, --all, --branches, --tags, --glob=.
+	// Full names, ^-names that the receiver has already, --not; in the first message also --all,
+	// --branches, --tags, --glob=. At least one in each message.
 	Patterns      [][]byte `protobuf:"bytes,2,rep,name=patterns,proto3" json:"patterns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2188,7 +2189,8 @@ type SearchFilesByContentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Repository to read.
 	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
-	// A regular expression in POSIX's basic form, upper and lower case alike. Required.
+	// A regular expression in the syntax of RE2, upper and lower case alike, of at most 1000 bytes.
+	// Required.
 	Query string `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
 	// Revision whose files are searched. Required.
 	Ref           []byte `protobuf:"bytes,3,opt,name=ref,proto3" json:"ref,omitempty"`
@@ -2311,7 +2313,8 @@ type SearchFilesByNameRequest struct {
 	Query string `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
 	// Revision whose files are searched. Required.
 	Ref []byte `protobuf:"bytes,3,opt,name=ref,proto3" json:"ref,omitempty"`
-	// Regular expression that paths must match; empty takes all.
+	// Regular expression in the syntax of RE2 that paths must match, of at most 1000 bytes; empty takes
+	// all.
 	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Largest number of paths; 0 is no limit.
 	Limit uint32 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`

@@ -75,8 +75,8 @@ type RepositoryServiceClient interface {
 	// Describes how the repository is stored, for operators and housekeeping.
 	RepositoryInfo(ctx context.Context, in *RepositoryInfoRequest, opts ...grpc.CallOption) (*RepositoryInfoResponse, error)
 	// Adds up what the objects that revisions reach take on disk. The first message names the repository,
-	// all of them carry revisions. InvalidArgument for a revision that looks like an option or does not
-	// exist.
+	// all of them carry revisions. InvalidArgument for a revision that looks like an option, NotFound for
+	// one that does not exist.
 	ObjectsSize(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ObjectsSizeRequest, ObjectsSizeResponse], error)
 	// Tells which hash function names the repository's objects.
 	ObjectFormat(ctx context.Context, in *ObjectFormatRequest, opts ...grpc.CallOption) (*ObjectFormatResponse, error)
@@ -662,8 +662,8 @@ type RepositoryServiceServer interface {
 	// Describes how the repository is stored, for operators and housekeeping.
 	RepositoryInfo(context.Context, *RepositoryInfoRequest) (*RepositoryInfoResponse, error)
 	// Adds up what the objects that revisions reach take on disk. The first message names the repository,
-	// all of them carry revisions. InvalidArgument for a revision that looks like an option or does not
-	// exist.
+	// all of them carry revisions. InvalidArgument for a revision that looks like an option, NotFound for
+	// one that does not exist.
 	ObjectsSize(grpc.ClientStreamingServer[ObjectsSizeRequest, ObjectsSizeResponse]) error
 	// Tells which hash function names the repository's objects.
 	ObjectFormat(context.Context, *ObjectFormatRequest) (*ObjectFormatResponse, error)
