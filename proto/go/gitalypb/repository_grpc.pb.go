@@ -80,8 +80,8 @@ type RepositoryServiceClient interface {
 	ObjectsSize(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ObjectsSizeRequest, ObjectsSizeResponse], error)
 	// Tells which hash function names the repository's objects.
 	ObjectFormat(ctx context.Context, in *ObjectFormatRequest, opts ...grpc.CallOption) (*ObjectFormatResponse, error)
-	// Brings branches and tags up to date with a remote repository. FailedPrecondition or Unavailable
-	// tell why not; nothing of a failed fetch stays.
+	// Brings refs up to date with a remote repository. FailedPrecondition when it does not answer as
+	// it should, or when a ref may not move without force: then the others have moved.
 	FetchRemote(ctx context.Context, in *FetchRemoteRequest, opts ...grpc.CallOption) (*FetchRemoteResponse, error)
 	// Creates an empty repository. AlreadyExists when something is at the place. It appears whole or
 	// not at all.
@@ -667,8 +667,8 @@ type RepositoryServiceServer interface {
 	ObjectsSize(grpc.ClientStreamingServer[ObjectsSizeRequest, ObjectsSizeResponse]) error
 	// Tells which hash function names the repository's objects.
 	ObjectFormat(context.Context, *ObjectFormatRequest) (*ObjectFormatResponse, error)
-	// Brings branches and tags up to date with a remote repository. FailedPrecondition or Unavailable
-	// tell why not; nothing of a failed fetch stays.
+	// Brings refs up to date with a remote repository. FailedPrecondition when it does not answer as
+	// it should, or when a ref may not move without force: then the others have moved.
 	FetchRemote(context.Context, *FetchRemoteRequest) (*FetchRemoteResponse, error)
 	// Creates an empty repository. AlreadyExists when something is at the place. It appears whole or
 	// not at all.
