@@ -89,7 +89,12 @@ min_limit = 5
 max_limit = 20
 [pack_objects_cache]
 enabled = true
+dir = "`+dir+`/packs"
 max_age = "5m"
+min_occurrences = 2
+backpressure = false
+max_bytes = 1073741824
+share_from = 0
 [pack_objects_limiting]
 max_concurrency = 10
 max_queue_length = 5
@@ -168,6 +173,12 @@ rpc = "/gitaly.RefService/RefExists"
 max_per_repo = 1
 [concurrency.unauthenticated]
 max_queue_size = 4
+[pack_objects_cache]
+dir = "packs"
+max_age = "0s"
+min_occurrences = -1
+max_bytes = 0
+share_from = -1
 [pack_objects_limiting]
 adaptive = true
 [adaptive_limiting]
@@ -196,6 +207,8 @@ child_memory_bytes = 1000
 		"concurrency[0].rpc", "concurrency[0].max_concurrency: missing", "concurrency[0].max_queue_wait",
 		"concurrency[1].initial_limit: 9", "concurrency[2].rpc: \"/gitaly.RefService/RefExists\" is there twice",
 		"concurrency[2].unauthenticated.max_concurrency: missing", "pack_objects_limiting.min_limit", "adaptive_limiting.memory_threshold",
+		"pack_objects_cache.dir", "pack_objects_cache.max_age", "pack_objects_cache.min_occurrences", "pack_objects_cache.max_bytes",
+		"pack_objects_cache.share_from",
 		"cgroups.mountpoint", "cgroups.hierarchy_root", "cgroups.repositories.max_cgroups_per_repo", "cgroups.repositories.memory_bytes", "cgroups.cpu_shares",
 		"limits: nothing in it may be below 0", "limits.child_memory_bytes",
 	} {
