@@ -132,7 +132,7 @@ func (s *server) Identity(ctx context.Context, principal string, cert *gossh.Cer
 }
 
 // start runs a server on a free port until the test ends.
-func start(t *testing.T, runner sshd.Runner, change func(*sshd.Options)) *server {
+func start(t testing.TB, runner sshd.Runner, change func(*sshd.Options)) *server {
 	t.Helper()
 	host := newSigner(t)
 	opts := sshd.Options{
@@ -173,7 +173,7 @@ func start(t *testing.T, runner sshd.Runner, change func(*sshd.Options)) *server
 }
 
 // addKey makes a key that the server knows under the id.
-func (s *server) addKey(t *testing.T, id int64) gossh.Signer {
+func (s *server) addKey(t testing.TB, id int64) gossh.Signer {
 	t.Helper()
 	signer := newSigner(t)
 	s.addPublicKey(signer.PublicKey(), id)
@@ -186,7 +186,7 @@ func (s *server) addPublicKey(key gossh.PublicKey, id int64) {
 	s.keys.known[blob(key)] = id
 }
 
-func newSigner(t *testing.T) gossh.Signer {
+func newSigner(t testing.TB) gossh.Signer {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -195,7 +195,7 @@ func newSigner(t *testing.T) gossh.Signer {
 	return signerOf(t, key)
 }
 
-func signerOf(t *testing.T, key crypto.PrivateKey) gossh.Signer {
+func signerOf(t testing.TB, key crypto.PrivateKey) gossh.Signer {
 	t.Helper()
 	signer, err := gossh.NewSignerFromKey(key)
 	if err != nil {
