@@ -194,7 +194,7 @@ func DefaultConfig() Config {
 		AdaptiveLimiting:    AdaptiveLimiting{CPUThrottledThreshold: 0.5, MemoryThreshold: 0.6},
 		Limits: Limits{
 			CallsPerRepository: 8, Calls: 64, CallWait: config.Duration(30 * time.Second),
-			TransfersPerRepository: 128, Transfers: 256, TransferWait: config.Duration(10 * time.Minute),
+			TransfersPerRepository: 128, Transfers: 256, TransferWait: config.Duration(10 * time.Minute), AnonymousTransfers: 192,
 			QueueSize: defaultQueue, ChildMemoryBytes: 2 << 30,
 			ChildCPUTime: config.Duration(time.Minute), PushCPUTime: config.Duration(5 * time.Minute),
 		},

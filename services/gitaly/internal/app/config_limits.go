@@ -59,6 +59,9 @@ type Limits struct {
 	TransfersPerRepository int             `toml:"transfers_per_repository"`
 	Transfers              int             `toml:"transfers"`
 	TransferWait           config.Duration `toml:"transfer_wait"`
+	// AnonymousTransfers are those of callers without a user, on the whole server: the
+	// other places are kept for people who are logged in.
+	AnonymousTransfers int `toml:"anonymous_transfers"`
 	// QueueSize is how many wait for each of them, and per repository.
 	QueueSize int `toml:"queue_size"`
 	// ChildMemoryBytes bounds what each git process allocates. Packs mapped into memory
@@ -157,7 +160,7 @@ func (c Config) limitFaults() []error {
 		}
 	}
 	l := c.Limits
-	if min(l.CallsPerRepository, l.Calls, l.TransfersPerRepository, l.Transfers, l.QueueSize, int(l.CallWait), int(l.TransferWait),
+	if min(l.CallsPerRepository, l.Calls, l.TransfersPerRepository, l.Transfers, l.AnonymousTransfers, l.QueueSize, int(l.CallWait), int(l.TransferWait),
 		int(l.ChildMemoryBytes), int(l.ChildCPUTime), int(l.PushCPUTime)) < 0 {
 		faults = append(faults, fmt.Errorf("limits: nothing in it may be below 0"))
 	}

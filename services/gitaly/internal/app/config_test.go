@@ -123,6 +123,7 @@ call_wait = "10s"
 transfers_per_repository = 50
 transfers = 100
 transfer_wait = "1m"
+anonymous_transfers = 50
 queue_size = 100
 child_memory_bytes = 1073741824
 child_cpu_time = "30s"

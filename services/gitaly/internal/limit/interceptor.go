@@ -32,6 +32,9 @@ type Options struct {
 	Writes    Bounds
 	Downloads Bounds // streams, and unary RPCs with a sidechannel
 	Uploads   Bounds
+	// Anonymous is one more limit for downloads of callers without a user name: who is
+	// logged in finds a place even if strangers with slow lines take all of theirs.
+	Anonymous *Limiter
 	Copies    Bounds // those that copy repositories, from other servers too
 	Observer  Observer
 }
@@ -65,12 +68,17 @@ func (i *Interceptors) acquire(ctx context.Context, rpc string, stream bool, req
 	}
 	c := call{rpc: rpc, authenticated: len(metadata.ValueFromIncomingContext(ctx, usernameKey)) > 0}
 	repository := path.Join(target.GetStorageName(), target.GetRelativePath())
-	kind := i.kind(m, rpc, stream || len(metadata.ValueFromIncomingContext(ctx, sidechannel.MetadataKey)) > 0)
+	transfer := stream || len(metadata.ValueFromIncomingContext(ctx, sidechannel.MetadataKey)) > 0
+	kind := i.kind(m, rpc, transfer)
 	own, configured := i.o.RPCs[rpc]
+	var anonymous *Limiter
+	if transfer && m.Op == gitalypb.OperationMsg_ACCESSOR && !c.authenticated {
+		anonymous = i.o.Anonymous
+	}
 	if configured {
 		kind.Repository = own.of(c.authenticated)
 	}
-	return pass(ctx, i.o.Observer, c, step{kind.Repository, repository}, step{kind.Server, ""})
+	return pass(ctx, i.o.Observer, c, step{kind.Repository, repository}, step{anonymous, ""}, step{kind.Server, ""})
 }
 
 func (i *Interceptors) kind(m method.Method, rpc string, transfer bool) Bounds {

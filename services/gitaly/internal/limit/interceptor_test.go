@@ -147,3 +147,23 @@ func TestInterceptors_copies(t *testing.T) {
 		}
 	})
 }
+
+// TestInterceptors_anonymous: strangers cannot take all places for downloads.
+func TestInterceptors_anonymous(t *testing.T) {
+	t.Parallel()
+	c := caller{limit.NewInterceptors(limit.Options{
+		Downloads: limit.Bounds{Server: limit.New(limit.Rule{Running: 2})}, Anonymous: one(), Observer: &record{},
+	}), t}
+	side := metadata.Pairs("gitaly-sidechannel-id", "0")
+	nobody := metadata.NewIncomingContext(t.Context(), side)
+	known := metadata.NewIncomingContext(t.Context(), metadata.Join(side, metadata.Pairs("username", "ada")))
+	fetches := func(rel string) any {
+		return &gitalypb.SSHUploadPackWithSidechannelRequest{Repository: &gitalypb.Repository{StorageName: "s", RelativePath: rel}}
+	}
+	c.mustUnary(nobody, fetch, fetches("a"), func() {
+		wantRefused(t, c.unary(nobody, fetch, fetches("b"), nothing), "maximum queue size reached")
+		c.mustUnary(known, fetch, fetches("b"), func() {
+			wantRefused(t, c.unary(known, fetch, fetches("c"), nothing), "maximum queue size reached")
+		})
+	})
+}
