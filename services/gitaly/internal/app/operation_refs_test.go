@@ -1,10 +1,12 @@
 package app_test
 
 import (
+	"encoding/base64"
 	"strings"
 	"testing"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 
 	"gitsplit/proto/go/gitalypb"
 )
@@ -38,7 +40,12 @@ func TestOperation_UserFFBranch(t *testing.T) {
 		}},
 	})
 	req.ExpectedOldOid = x.second
-	resp, err := x.ops.UserFFBranch(t.Context(), req)
+	asked := len(x.api.steps())
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "gitaly-client-context-bin", "\x00opaque", "remote_ip", "192.0.2.7")
+	resp, err := x.ops.UserFFBranch(ctx, req)
+	if got := x.api.bodies[asked]["gitaly_client_context_bin"]; got != base64.StdEncoding.EncodeToString([]byte("\x00opaque")) {
+		t.Errorf("client context = %v", got)
+	}
 	if err != nil || resp.GetBranchUpdate().GetCommitId() != x.side || x.git(t, "rev-parse", "main") != x.side {
 		t.Errorf("UserFFBranch = %v, %v", resp, err)
 	}

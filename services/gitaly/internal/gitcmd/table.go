@@ -66,7 +66,7 @@ var subcommands = map[string]subcommand{
 	"update-index":   {flags: []string{"-z", "--index-info"}},
 	"log": {endOfOptions: true, paths: true, flags: append([]string{"--format=", "--follow", "--shortstat", "-z",
 		"--decorate=full", "--decorate-refs=", "--diff-merges=first-parent"}, walkFlags()...)},
-	"merge-tree":  {flags: []string{"--write-tree", "-z", "--no-messages", "--name-only", "--allow-unrelated-histories"}},
+	"merge-tree":  {flags: []string{"--write-tree", "-z", "--no-messages", "--allow-unrelated-histories"}},
 	"hash-object": {flags: []string{"-tcommit", "-tblob", "-w", "--no-filters", "--stdin-paths"}},
 	"mktree":      {flags: []string{"-z", "--batch", "--missing"}},
 	"mktag":       {},

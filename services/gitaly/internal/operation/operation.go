@@ -71,11 +71,19 @@ func (r *Refused) Error() string {
 	return r.Hook + " hook declined"
 }
 
+// Request is who wants something of which repository.
+type Request struct {
+	Message  *gitalypb.Repository // the repository as it came
+	Repo     *storage.Repo
+	User     *gitalypb.User
+	RemoteIP string // of the user; may be empty
+	// ClientContext is the caller's own, handed back to it by the internal API's calls.
+	ClientContext []byte
+}
+
 // Push is a change of one reference for a user.
 type Push struct {
-	Message *gitalypb.Repository // the repository as it came
-	Repo    *storage.Repo
-	User    *gitalypb.User
+	Request
 	Change  ref.Change
 	Options []string // push options, for the hooks
 	// Quarantine holds the objects that the reference needs; nil if there are no new ones.
@@ -139,7 +147,10 @@ func (s *Service) call(p Push) (hook.Call, error) {
 		Payload: hookpayload.Payload{
 			Repository: p.Message, ObjectFormat: format,
 			RuntimeDir: s.o.Setup.RuntimeDir, InternalSocket: s.o.Setup.Socket, InternalSocketToken: s.o.Setup.Token,
-			UserDetails: &hookpayload.UserDetails{Username: p.User.GetGlUsername(), UserID: p.User.GetGlId(), Protocol: "web"},
+			UserDetails: &hookpayload.UserDetails{
+				Username: p.User.GetGlUsername(), UserID: p.User.GetGlId(), Protocol: "web", RemoteIP: p.RemoteIP,
+			},
+			ClientContext: p.ClientContext,
 		},
 		Repo: p.Repo, Changes: p.lines(), Options: p.Options,
 	}, nil

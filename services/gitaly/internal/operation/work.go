@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	"gitsplit/kit/errs"
-	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/commit"
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/object"
@@ -23,9 +22,8 @@ type Work struct {
 	Objects *object.Reader // reads the repository and the quarantine
 
 	s       *Service
-	msg     *gitalypb.Repository // as it came
+	req     Request
 	repo    *storage.Repo
-	user    *gitalypb.User
 	inside  *storage.Quarantine
 	dir     string         // files of ours that are no objects
 	commits *object.Writer // nil until needed
@@ -33,17 +31,17 @@ type Work struct {
 }
 
 // Begin starts an operation. Close must be called.
-func (s *Service) Begin(ctx context.Context, msg *gitalypb.Repository, repo *storage.Repo, user *gitalypb.User) (_ *Work, err error) {
-	w := &Work{s: s, msg: msg, repo: repo, user: user}
+func (s *Service) Begin(ctx context.Context, req Request) (_ *Work, err error) {
+	w := &Work{s: s, req: req, repo: req.Repo}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.Close())
 		}
 	}()
-	if w.inside, err = repo.NewQuarantine(); err != nil {
+	if w.inside, err = w.repo.NewQuarantine(); err != nil {
 		return nil, err
 	}
-	if w.dir, err = repo.TempDir("work-"); err != nil {
+	if w.dir, err = w.repo.TempDir("work-"); err != nil {
 		return nil, err
 	}
 	w.Objects, err = object.Open(ctx, s.o.Git, w.view())
@@ -76,9 +74,7 @@ func (w *Work) view() *gitcmd.Repo { return &w.inside.Repo.Repo }
 // Move asks the hooks, keeps what was made and moves a reference to it (see
 // Service.Move).
 func (w *Work) Move(ctx context.Context, change ref.Change, options ...string) error {
-	return w.s.Move(ctx, Push{
-		Message: w.msg, Repo: w.repo, User: w.user, Change: change, Options: options, Quarantine: w.inside,
-	})
+	return w.s.Move(ctx, Push{Request: w.req, Change: change, Options: options, Quarantine: w.inside})
 }
 
 // Place keeps what was made and moves a reference to it. It asks nobody: the

@@ -92,9 +92,17 @@ func branchRevision(name []byte) string {
 	return ref.Branches + string(name)
 }
 
+// requestBy collects who wants something of a repository.
+func requestBy(ctx context.Context, msg *gitalypb.Repository, repo *storage.Repo, user *gitalypb.User) operation.Request {
+	return operation.Request{
+		Message: msg, Repo: repo, User: user, RemoteIP: incoming(ctx, "remote_ip"),
+		ClientContext: []byte(incoming(ctx, "gitaly-client-context-bin")),
+	}
+}
+
 // begin starts an operation; done must be called.
 func (d *Deps) begin(ctx context.Context, msg *gitalypb.Repository, repo *storage.Repo, user *gitalypb.User) (_ *operation.Work, done func(), err error) {
-	w, err := d.Operations.Begin(ctx, msg, repo, user)
+	w, err := d.Operations.Begin(ctx, requestBy(ctx, msg, repo, user))
 	if err != nil {
 		return nil, nil, err
 	}

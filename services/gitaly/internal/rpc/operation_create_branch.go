@@ -43,7 +43,7 @@ func (s Operation) UserCreateBranch(ctx context.Context, req *gitalypb.UserCreat
 		return nil, errs.New(errs.FailedPrecondition, changedText(full))
 	}
 	change := ref.Change{Name: full, New: start.GetId(), Old: ref.ZeroOID(start.GetId())}
-	err = s.Operations.Move(ctx, operation.Push{Message: req.GetRepository(), Repo: repo, User: req.GetUser(), Change: change})
+	err = s.Operations.Move(ctx, operation.Push{Request: requestBy(ctx, req.GetRepository(), repo, req.GetUser()), Change: change})
 	if r, ok := asRefused(err); ok {
 		return nil, createRefused(r)
 	}

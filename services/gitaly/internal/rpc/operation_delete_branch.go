@@ -41,7 +41,7 @@ func (s Operation) UserDeleteBranch(ctx context.Context, req *gitalypb.UserDelet
 	if expected := req.GetExpectedOldOid(); expected != "" && expected != old {
 		return nil, deleteConflict(change)
 	}
-	err = s.Operations.Move(ctx, operation.Push{Message: req.GetRepository(), Repo: repo, User: req.GetUser(), Change: change})
+	err = s.Operations.Move(ctx, operation.Push{Request: requestBy(ctx, req.GetRepository(), repo, req.GetUser()), Change: change})
 	if r, ok := asRefused(err); ok {
 		return nil, deleteRefused(r, req.GetUser(), change)
 	}

@@ -164,7 +164,7 @@ func (s Operation) UserDeleteTag(ctx context.Context, req *gitalypb.UserDeleteTa
 		return nil, errs.Newf(errs.FailedPrecondition, "tag not found: %s", req.GetTagName())
 	}
 	change.New = ref.ZeroOID(change.Old)
-	err = s.Operations.Move(ctx, operation.Push{Message: req.GetRepository(), Repo: repo, User: req.GetUser(), Change: change})
+	err = s.Operations.Move(ctx, operation.Push{Request: requestBy(ctx, req.GetRepository(), repo, req.GetUser()), Change: change})
 	if r, ok := asRefused(err); ok {
 		return &gitalypb.UserDeleteTagResponse{PreReceiveError: r.Error()}, nil
 	}

@@ -34,7 +34,7 @@ func (s Operation) UserUpdateBranch(ctx context.Context, req *gitalypb.UserUpdat
 	if change.Name, err = shortBranch(req.GetBranchName()); err != nil {
 		return nil, err
 	}
-	err = s.Operations.Move(ctx, operation.Push{Message: req.GetRepository(), Repo: repo, User: req.GetUser(), Change: change})
+	err = s.Operations.Move(ctx, operation.Push{Request: requestBy(ctx, req.GetRepository(), repo, req.GetUser()), Change: change})
 	if r, ok := asRefused(err); ok {
 		return &gitalypb.UserUpdateBranchResponse{PreReceiveError: r.Error()}, nil
 	}
