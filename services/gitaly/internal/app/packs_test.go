@@ -106,8 +106,8 @@ func packOf(t testing.TB, answer *bytes.Buffer) string {
 	return pack.String()
 }
 
-// TestClone_shared: a hundred identical clones at once cost one git pack-objects.
-func TestClone_shared(t *testing.T) {
+// TestPacks_shared: a hundred identical clones at once cost one git pack-objects.
+func TestPacks_shared(t *testing.T) {
 	t.Parallel()
 	tr, traced := newTrace(t)
 	b := setup(t, shareAll, traced)
@@ -137,9 +137,9 @@ func TestClone_shared(t *testing.T) {
 	}
 }
 
-// TestClone_cached: real clients of both transports, one after the other, and what is
+// TestPacks_cached: real clients of both transports, one after the other, and what is
 // pushed between them.
-func TestClone_cached(t *testing.T) {
+func TestPacks_cached(t *testing.T) {
 	t.Parallel()
 	tr, traced := newTrace(t)
 	b := setup(t, shareAll, traced)
@@ -169,8 +169,8 @@ func TestClone_cached(t *testing.T) {
 	b.assertClean(t, dir)
 }
 
-// TestClone_small: a lone clone of a small repository does without gitaly-hooks.
-func TestClone_small(t *testing.T) {
+// TestPacks_small: a lone clone of a small repository does without gitaly-hooks.
+func TestPacks_small(t *testing.T) {
 	t.Parallel()
 	for name, alter := range map[string]func(*app.Config){
 		"small": func(*app.Config) {}, "off": func(c *app.Config) { c.PackObjectsCache.Enabled = false },
@@ -193,8 +193,8 @@ func TestClone_small(t *testing.T) {
 	}
 }
 
-// TestClone_leaves: a client that goes away in the middle ends everything.
-func TestClone_leaves(t *testing.T) {
+// TestPacks_leaves: a client that goes away in the middle ends everything.
+func TestPacks_leaves(t *testing.T) {
 	t.Parallel()
 	b := setup(t, shareAll)
 	b.create(t, rel)
@@ -323,9 +323,9 @@ func (b *bundle) internal(t *testing.T) *grpc.ClientConn {
 	return conn
 }
 
-// BenchmarkClone is a lone clone of a small repository, with gitaly-hooks and the cache
+// BenchmarkPacks is a lone clone of a small repository, with gitaly-hooks and the cache
 // and without.
-func BenchmarkClone(b *testing.B) {
+func BenchmarkPacks(b *testing.B) {
 	for name, alter := range map[string]func(*app.Config){"cache": shareAll, "git alone": func(*app.Config) {}} {
 		b.Run(name, func(b *testing.B) {
 			g := setup(b, alter)
