@@ -182,6 +182,7 @@ func (a *App) wire(ctx context.Context) error {
 	}
 	hooks := hook.New(hook.Options{
 		API: client, CustomDir: a.cfg.Hooks.CustomHooksDir, GitBinDir: git.BinDir(), SearchPath: path, Home: a.run.Home(), Log: a.log,
+		Memory: a.bounds().Memory, Place: a.bounds().Place,
 	})
 	setup := pack.HookSetup{
 		New: a.run.NewHooks, Custom: hooks.HasCustom, PackObjects: a.run.PackObjects(), RuntimeDir: a.run.Path, Socket: a.run.Socket(), Token: a.token,

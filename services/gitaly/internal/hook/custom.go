@@ -31,6 +31,7 @@ type custom struct {
 	stdin          []byte
 	stdout, stderr io.Writer
 	timeout        time.Duration
+	group          *process.Cgroup // that of the repository; nil without
 }
 
 // runCustom runs the site's hooks in the order of wire/gitaly.md §6.6; the first
@@ -39,6 +40,11 @@ func (m *Manager) runCustom(ctx context.Context, c Call, run custom) error {
 	files, err := m.customFiles(c.Repo.Dir, run.name)
 	if err != nil || len(files) == 0 {
 		return err
+	}
+	if m.o.Place != nil {
+		if run.group, err = m.o.Place(c.Repo.Name); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, run.timeout)
 	defer cancel()
@@ -69,7 +75,7 @@ func (m *Manager) runFile(ctx context.Context, file string, env []string, dir st
 	stdout, stderr := &cleaner{budget: out, w: run.stdout}, &cleaner{budget: out, w: run.stderr}
 	p, err := start(ctx, process.Options{
 		Path: file, Args: run.args, Env: env, Dir: dir, Grace: time.Second, Stdin: bytes.NewReader(run.stdin),
-		Stdout: stdout, Stderr: stderr,
+		Stdout: stdout, Stderr: stderr, Memory: m.o.Memory, Cgroup: run.group,
 	})
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"gitsplit/kit/hookpayload"
 	"gitsplit/kit/internalapi"
 	"gitsplit/services/gitaly/internal/api"
+	"gitsplit/services/gitaly/internal/process"
 	"gitsplit/services/gitaly/internal/storage"
 )
 
@@ -38,6 +39,10 @@ type Options struct {
 	SearchPath string // PATH
 	Home       string
 	Log        *slog.Logger
+	// Memory bounds what a custom hook allocates, and Place is where it is accounted, as
+	// for git; 0 and nil are neither.
+	Memory int64
+	Place  func(key string) (*process.Cgroup, error)
 }
 
 // Limits of custom hooks (security-baseline.md R5).

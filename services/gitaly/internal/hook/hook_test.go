@@ -19,6 +19,7 @@ import (
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/api"
 	"gitsplit/services/gitaly/internal/gitcmd"
+	"gitsplit/services/gitaly/internal/process"
 	"gitsplit/services/gitaly/internal/storage"
 )
 
@@ -203,6 +204,33 @@ func TestManager_customHookFails(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"allowed"}, *b.api.steps); diff != "" {
 		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+}
+
+// TestManager_customHookBounds: a custom hook is bounded as git is, and accounted to
+// its repository. It may end before it is moved, so it waits.
+func TestManager_customHookBounds(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	procs, key := filepath.Join(t.TempDir(), "cgroup.procs"), ""
+	b.manager.o.Memory = 64 << 20
+	b.manager.o.Place = func(k string) (*process.Cgroup, error) {
+		key = k
+		return &process.Cgroup{Procs: []string{procs}}, nil
+	}
+	script(t, filepath.Join(b.call.Repo.Dir, "custom_hooks/pre-receive"), "cat >/dev/null; ulimit -d; echo $$")
+	b.call.Changes = []byte(zero + " " + one + " refs/heads/x\n")
+	run := custom{name: "pre-receive", stdin: b.call.Changes, stdout: &b.stdout, stderr: &b.stderr, timeout: time.Minute}
+	if err := b.manager.runCustom(t.Context(), b.call, run); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(procs)
+	if err != nil || b.stdout.String() != "65536\n"+string(raw)+"\n" || key != b.call.Repo.Name || key == "" {
+		t.Errorf("printed %q, moved %q to %q, %v", b.stdout.String(), raw, key, err)
+	}
+	b.manager.o.Place = func(string) (*process.Cgroup, error) { return nil, errors.ErrUnsupported }
+	if err := b.manager.runCustom(t.Context(), b.call, run); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("err = %v", err)
 	}
 }
 
