@@ -74,7 +74,7 @@ type App struct {
 // a later step fails. cfg must be valid. Run or Close must follow.
 func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *App, err error) {
 	reg := prometheus.NewRegistry()
-	a := &App{cfg: cfg, log: log, metrics: monitor.New(reg), probes: probe.New(reg), token: rand.Text() + rand.Text()}
+	a := &App{cfg: cfg, log: log, metrics: monitor.New(reg, cfg.Prometheus.GRPCLatencyBuckets), probes: probe.New(reg), token: rand.Text() + rand.Text()}
 	a.guard = leftover.NewGuard(log, time.Now)
 	defer func() {
 		if err != nil {

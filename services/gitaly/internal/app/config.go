@@ -46,9 +46,11 @@ type Config struct {
 	Git      Git       `toml:"git"`
 	Hooks    Hooks     `toml:"hooks"`
 	Logging  Logging   `toml:"logging"`
-	Timeout  Timeout   `toml:"timeout"`
-	Remote   Remote    `toml:"remote"`
-	Backup   Backup    `toml:"backup"`
+	// Prometheus shapes the metrics.
+	Prometheus Prometheus `toml:"prometheus"`
+	Timeout    Timeout    `toml:"timeout"`
+	Remote     Remote     `toml:"remote"`
+	Backup     Backup     `toml:"backup"`
 	// Concurrency limits single RPCs per repository.
 	Concurrency      []Concurrency    `toml:"concurrency"`
 	Housekeeping     Housekeeping     `toml:"housekeeping"`
@@ -138,6 +140,12 @@ type Logging struct {
 	Format string `toml:"format"` // json, the only one
 }
 
+// Prometheus is [prometheus].
+type Prometheus struct {
+	// GRPCLatencyBuckets are the bounds of grpc_server_handling_seconds, in seconds.
+	GRPCLatencyBuckets []float64 `toml:"grpc_latency_buckets"`
+}
+
 // Remote is [remote], which is ours: what mirrors, imports and forks may reach.
 type Remote struct {
 	// AllowLocalNetworks lets git connect to addresses that are not public: this
@@ -180,6 +188,7 @@ func DefaultConfig() Config {
 		GracefulRestartTimeout: config.Duration(10 * time.Second),
 		GitLab:                 GitLab{HTTPSettings: HTTPSettings{ReadTimeout: config.Duration(10 * time.Second)}},
 		Git:                    Git{CatfileCacheSize: 100},
+		Prometheus:             Prometheus{GRPCLatencyBuckets: []float64{.001, .005, .025, .1, .5, 1, 10, 30, 60, 300, 1500}},
 		Logging:                Logging{Level: "info", Format: "json"},
 		Housekeeping:           defaultHousekeeping(),
 		DailyMaintenance:       defaultDailyMaintenance(),
@@ -234,6 +243,9 @@ func (c Config) Validate() error {
 	}
 	if f := c.Logging.Format; f != "" && f != "json" {
 		add("logging.format", "%q is not json", f)
+	}
+	if b := c.Prometheus.GRPCLatencyBuckets; !slices.IsSorted(b) || len(slices.Compact(slices.Clone(b))) != len(b) {
+		add("prometheus.grpc_latency_buckets", "%v do not grow", b)
 	}
 	if n := c.Git.CatfileCacheSize; n < 0 {
 		add("git.catfile_cache_size", "%d is negative", n)

@@ -70,6 +70,8 @@ custom_hooks_dir = "`+dir+`"
 [logging]
 level = "info"
 format = "json"
+[prometheus]
+grpc_latency_buckets = [0.01, 0.1, 1.0]
 [timeout]
 upload_pack_negotiation = "10m"
 upload_archive_negotiation = "1m"
@@ -160,6 +162,8 @@ ca_path = "`+dir+`/none"
 key = ""
 [logging]
 format = "text"
+[prometheus]
+grpc_latency_buckets = [1.0, 1.0]
 [[concurrency]]
 rpc = "/gitaly.ServerService/ServerInfo"
 max_queue_wait = "-1s"
@@ -204,7 +208,7 @@ child_memory_bytes = 1000
 		"listen_addr: address", "listen_addr: a TCP listener needs auth", "tls_listen_addr: a TCP listener needs auth",
 		"graceful_restart_timeout: 0s", `storage.name: "a" is there twice`, "are in each other",
 		"tls.min_version", "tls.certificate_path", "gitlab.url", "gitlab.secret_file", "http-settings.user", "http-settings.ca_file", "http-settings.ca_path",
-		"git.config", "logging.format",
+		"git.config", "logging.format", "prometheus.grpc_latency_buckets",
 		"concurrency[0].rpc", "concurrency[0].max_concurrency: missing", "concurrency[0].max_queue_wait",
 		"concurrency[1].initial_limit: 9", "concurrency[2].rpc: \"/gitaly.RefService/RefExists\" is there twice",
 		"concurrency[2].unauthenticated.max_concurrency: missing", "pack_objects_limiting.min_limit", "adaptive_limiting.memory_threshold",

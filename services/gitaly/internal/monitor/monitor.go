@@ -34,8 +34,8 @@ type Metrics struct {
 	catFileProcesses prometheus.Counter
 }
 
-// New registers the metrics.
-func New(reg prometheus.Registerer) *Metrics {
+// New registers the metrics. buckets are the bounds of the duration of RPCs, in seconds.
+func New(reg prometheus.Registerer, buckets []float64) *Metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
@@ -45,7 +45,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		handled: counter("grpc_server_handled_total", "RPCs completed.", "grpc_type", "grpc_service", "grpc_method", "grpc_code"),
 		handling: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "grpc_server_handling_seconds", Help: "Duration of RPCs.",
-			Buckets: []float64{.001, .005, .025, .1, .5, 1, 10, 30, 60, 300, 1500},
+			Buckets: buckets,
 		}, []string{"grpc_type", "grpc_service", "grpc_method"}),
 		protocols: counter("gitaly_git_protocol_requests_total", "Transport RPCs by protocol version.",
 			"grpc_service", "grpc_method", "git_protocol"),
