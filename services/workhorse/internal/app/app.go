@@ -24,6 +24,7 @@ import (
 	"gitsplit/services/workhorse/internal/header"
 	"gitsplit/services/workhorse/internal/preauth"
 	"gitsplit/services/workhorse/internal/proxy"
+	"gitsplit/services/workhorse/internal/senddata"
 )
 
 // secretSize is the length of the secret shared with rails-api.
@@ -112,8 +113,9 @@ func (a *App) handlers(reg prometheus.Registerer, key []byte) front.Handlers {
 	auth := preauth.New(preauth.Options{
 		API: a.api, Secret: key, Metrics: preauth.NewMetrics(reg), Log: a.log, Now: time.Now,
 	})
+	sender := senddata.New(senddata.Options{Metrics: senddata.NewMetrics(reg), Log: a.log})
 	backend := proxy.New(proxy.Options{
-		API: a.api, BodyLimit: a.config.ProxyBodyLimit, Log: a.log, Now: time.Now,
+		API: a.api, Delegates: sender, BodyLimit: a.config.ProxyBodyLimit, Log: a.log, Now: time.Now,
 	})
 	return front.Handlers{
 		InfoRefs:    auth.Then("", git.InfoRefs),

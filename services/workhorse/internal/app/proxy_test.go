@@ -44,7 +44,7 @@ func TestProxy_forwardedRequests(t *testing.T) {
 	s := start(t, nil)
 	s.rails.proxied = echo
 	ours := "Gitlab-Workhorse-Proxy-Start: …\nGitlab-Workhorse: dev\n"
-	about := "X-Forwarded-For: 127.0.0.1\nX-Forwarded-Host: h\nX-Forwarded-Proto: http\nX-Request-Id: …\n"
+	about := "X-Forwarded-For: 127.0.0.1\nX-Forwarded-Host: h\nX-Forwarded-Proto: http\nX-Request-Id: …\nX-Sendfile-Type: X-Sendfile\n"
 	cases := []struct{ name, request, want string }{
 		{"get", "GET /api/v4/version?a=%20b&c HTTP/1.1\r\nHost: h\r\nPrivate-Token: t\r\nAccept-Encoding: br\r\n",
 			"GET /api/v4/version?a=%20b&c at h\nAccept-Encoding: br\n" + ours + "Private-Token: t\n" + about + `""`},

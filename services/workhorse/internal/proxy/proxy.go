@@ -21,6 +21,7 @@ import (
 // Options of a proxy.
 type Options struct {
 	API       *api.Client
+	Delegates Delegates
 	BodyLimit int64 // bytes of a request body that may travel to rails-api; 0 is no limit
 	Log       *slog.Logger
 	Now       func() time.Time
@@ -68,17 +69,23 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	p.API.Address(pr.Out)
 	pr.Out.URL.RawQuery = pr.In.URL.RawQuery // as it came: rails-api alone reads it
 	pr.Out.Header.Set("Gitlab-Workhorse-Proxy-Start", strconv.FormatInt(p.Now().UnixNano(), 10))
+	pr.Out.Header.Set("X-Sendfile-Type", "X-Sendfile") // workhorse takes X-Sendfile in answers
 	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 		pr.Out.Header[name] = pr.In.Header[name] // dropped from Out; the front has set them
 	}
 }
 
-// response keeps to ourselves what rails-api says to workhorse.
+// response keeps to ourselves what rails-api says to workhorse, and ends the relay
+// of answers that workhorse gives itself.
 func (p *Proxy) response(res *http.Response) error {
+	next := p.Delegates.Take(res)
 	header.RemoveControl(res.Header)
 	res.Header.Del(correlation.Header) // the front has set it
 	if strings.Contains(strings.ToLower(res.Header.Get("Content-Type")), api.MediaType) {
 		return errInternalAnswer
+	}
+	if next != nil {
+		return &delegated{header: res.Header, next: next}
 	}
 	return nil
 }
@@ -87,6 +94,10 @@ var errInternalAnswer = errors.New("rails-api answered a proxied request with th
 
 // failed answers for a rails-api that did not (wire/workhorse.md §9.1).
 func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
+	if d, ok := errors.AsType[*delegated](err); ok {
+		d.serve(w, r)
+		return
+	}
 	ctx := r.Context()
 	body, _ := ctx.Value(bodyKey{}).(*clientBody)
 	_, overLimit := errors.AsType[*http.MaxBytesError](err)
