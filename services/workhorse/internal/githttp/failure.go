@@ -6,28 +6,10 @@ import (
 	"io"
 	"net/http"
 
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"gitsplit/kit/errs"
 	"gitsplit/proto/go/gitalypb"
 )
-
-const unavailable = "The git server, Gitaly, is not available at this time. Please contact your administrator."
-
-// advertisementFailure returns the answer for a failed info/refs
-// (wire/workhorse.md §3.2).
-func advertisementFailure(err error) (statusCode int, text string) {
-	code := status.Code(err)
-	kind := errs.KindOf(err)
-	switch {
-	case code == codes.Unavailable || kind == errs.Unavailable:
-		return http.StatusServiceUnavailable, unavailable
-	case code == codes.NotFound || kind == errs.NotFound:
-		return http.StatusNotFound, "Not Found."
-	}
-	return http.StatusInternalServerError, "Internal Server Error"
-}
 
 // overloaded reports whether gitaly refused the call for its load.
 func overloaded(err error) bool {

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"gitsplit/kit/logging"
-	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/workhorse/internal/gitaly"
 	"gitsplit/services/workhorse/internal/preauth"
 )
 
@@ -24,12 +24,6 @@ const (
 	uploadPack  = "git-upload-pack"
 	receivePack = "git-receive-pack"
 )
-
-// Gitalys opens connections to gitaly servers. The pool of kit/gitalyclient is
-// one.
-type Gitalys interface {
-	Conn(address, token string) (*grpc.ClientConn, error)
-}
 
 // Limits bound what a request may cost. A zero is no limit.
 type Limits struct {
@@ -43,7 +37,7 @@ type Limits struct {
 
 // Options of a Service.
 type Options struct {
-	Gitalys Gitalys
+	Gitalys gitaly.Servers
 	Limits  Limits
 	TempDir string // for answers that wait; "" is the system's
 	Metrics *Metrics
@@ -58,18 +52,6 @@ type Service struct {
 
 // New returns a Service.
 func New(o Options) *Service { return &Service{Options: o} }
-
-// repository returns the repository as gitaly wants it.
-func repository(r preauth.Repository) *gitalypb.Repository {
-	return &gitalypb.Repository{
-		StorageName:                   r.StorageName,
-		RelativePath:                  r.RelativePath,
-		GitObjectDirectory:            r.GitObjectDirectory,
-		GitAlternateObjectDirectories: r.GitAlternateObjectDirectories,
-		GlRepository:                  r.GLRepository,
-		GlProjectPath:                 r.GLProjectPath,
-	}
-}
 
 // fetchOptions are the git settings of a request that reads refs.
 func fetchOptions(a *preauth.Answer) []string {
@@ -101,7 +83,7 @@ func (s *Service) conn(ctx context.Context, a *preauth.Answer) (context.Context,
 	if err != nil {
 		return nil, nil, err
 	}
-	return withCaller(ctx, a), conn, nil
+	return a.GitalyServer.Context(ctx), conn, nil
 }
 
 func (s *Service) logFailure(ctx context.Context, service string, err error) {

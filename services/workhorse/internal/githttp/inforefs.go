@@ -9,6 +9,7 @@ import (
 
 	"gitsplit/kit/gitalyclient"
 	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/workhorse/internal/gitaly"
 	"gitsplit/services/workhorse/internal/preauth"
 )
 
@@ -32,7 +33,7 @@ func (s *Service) InfoRefs(w http.ResponseWriter, r *http.Request, a *preauth.An
 			out.fail(clientLeft, "")
 			return
 		}
-		out.fail(advertisementFailure(err))
+		out.fail(gitaly.Failure(err))
 		return
 	}
 	if !out.begun { // gitaly said nothing at all
@@ -51,7 +52,7 @@ func (s *Service) infoRefs(r *http.Request, a *preauth.Answer, service string, o
 		return err
 	}
 	return gitalyclient.InfoRefs(ctx, conn, service, &gitalypb.InfoRefsRequest{
-		Repository:       repository(a.Repository),
+		Repository:       a.Repository.Proto(),
 		GitConfigOptions: fetchOptions(a),
 		GitProtocol:      protocol(r),
 	}, out)

@@ -41,7 +41,7 @@ func (s *Service) receivePack(ctx context.Context, r *http.Request, a *preauth.A
 		return err
 	}
 	return gitalyclient.PostReceivePack(ctx, conn, &gitalypb.PostReceivePackRequest{
-		Repository:       repository(a.Repository),
+		Repository:       a.Repository.Proto(),
 		GlId:             a.GLID,
 		GlRepository:     a.GLRepository,
 		GlUsername:       a.Username(),

@@ -44,7 +44,7 @@ func (s *Service) uploadPack(ctx context.Context, r *http.Request, a *preauth.An
 		return err
 	}
 	return gitalyclient.PostUploadPack(ctx, conn, &gitalypb.PostUploadPackWithSidechannelRequest{
-		Repository:       repository(a.Repository),
+		Repository:       a.Repository.Proto(),
 		GitConfigOptions: fetchOptions(a),
 		GitProtocol:      protocol(r),
 	}, body, out)

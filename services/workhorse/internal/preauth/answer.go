@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+
+	"gitsplit/services/workhorse/internal/gitaly"
 )
 
 // Answer is what rails-api says about a permitted request
@@ -17,27 +19,9 @@ type Answer struct {
 	ProjectID        int64   `json:"ProjectID"`
 	RootNamespaceID  int64   `json:"RootNamespaceID"`
 	ShowAllRefs      bool    `json:"ShowAllRefs"`
-	Repository       Repository
-	GitalyServer     GitalyServer
+	Repository       gitaly.Repository
+	GitalyServer     gitaly.Server
 	GitConfigOptions []string // for receive-pack only
-}
-
-// Repository names a repository on its gitaly.
-type Repository struct {
-	StorageName                   string   `json:"storage_name"`
-	RelativePath                  string   `json:"relative_path"`
-	GitObjectDirectory            string   `json:"git_object_directory"`
-	GitAlternateObjectDirectories []string `json:"git_alternate_object_directories"`
-	GLRepository                  string   `json:"gl_repository"`
-	GLProjectPath                 string   `json:"gl_project_path"`
-}
-
-// GitalyServer says where a repository lives and what gitaly is told about the
-// caller.
-type GitalyServer struct {
-	Address      string            `json:"address"`
-	Token        string            `json:"token"`
-	CallMetadata map[string]string `json:"call_metadata"`
 }
 
 // Username returns the actor's login, or "".
