@@ -4,8 +4,10 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -28,18 +30,22 @@ func NotResponding(w http.ResponseWriter) {
 
 // Options say where rails-api is.
 type Options struct {
-	Backend       string // URL; its path is the relative URL root
-	Socket        string // Unix socket that replaces host and port of Backend
+	Backend string // URL; its path is the relative URL root
+	Socket  string // Unix socket that replaces host and port of Backend
+	// Addresses of several rails-apis, host:port or unix:/path, which replace host
+	// and port of Backend.
+	Addresses     []string
 	HeaderTimeout time.Duration
-	Version       string // sent in Gitlab-Workhorse
+	ProbePause    time.Duration // before a lost rails-api is looked at again; 0 is a second
+	Version       string        // sent in Gitlab-Workhorse
+	Log           *slog.Logger  // nil for silence
 }
 
-// Client sends requests to rails-api. It is safe for concurrent use.
+// Client sends requests to the rails-apis. It is safe for concurrent use.
 type Client struct {
-	base      *url.URL
-	version   string
-	transport *http.Transport
-	dial      func(context.Context) (net.Conn, error)
+	base    *url.URL
+	version string
+	pool    *pool
 }
 
 // New checks the options and returns a client. It connects on first use.
@@ -48,22 +54,49 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	addr := "tcp://" + hostPort(base)
-	if o.Socket != "" {
-		addr = "unix:" + o.Socket
+	if o.Socket != "" && len(o.Addresses) > 0 {
+		return nil, errors.New("give either one socket or several addresses")
 	}
-	if _, _, err := netx.Split(addr); err != nil {
-		return nil, err
+	addrs := o.Addresses
+	switch {
+	case o.Socket != "":
+		addrs = []string{"unix:" + o.Socket}
+	case len(addrs) == 0:
+		addrs = []string{"tcp://" + hostPort(base)}
 	}
-	c := &Client{base: base, version: o.Version, dial: netx.Dialer(addr)}
-	c.transport = &http.Transport{
-		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.ProbePause == 0 {
+		o.ProbePause = time.Second
+	}
+	p := &pool{log: o.Log, probeURL: *base.JoinPath("/-/readiness"), pause: o.ProbePause}
+	for _, addr := range addrs {
+		if _, _, err := netx.Split(addr); err != nil {
+			return nil, err
+		}
+		p.backends = append(p.backends, newBackend(addr, o.HeaderTimeout))
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background()) // until Close
+	return &Client{base: base, version: o.Version, pool: p}, nil
+}
+
+func newBackend(addr string, headerTimeout time.Duration) *backend {
+	b := &backend{addr: addr, dial: netx.Dialer(addr)}
+	b.transport = &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			conn, err := b.dial(ctx)
+			if err != nil {
+				return nil, &dialError{err}
+			}
+			return conn, nil
+		},
 		MaxIdleConnsPerHost:   100,
 		IdleConnTimeout:       90 * time.Second,
-		ResponseHeaderTimeout: o.HeaderTimeout,
+		ResponseHeaderTimeout: headerTimeout,
 		DisableCompression:    true, // bodies pass as they are
 	}
-	return c, nil
+	return b
 }
 
 // ParseBackend checks the URL of rails-api.
@@ -88,8 +121,8 @@ func hostPort(base *url.URL) string {
 // Root returns the relative URL root, "" or "/gitlab".
 func (c *Client) Root() string { return strings.TrimRight(c.base.EscapedPath(), "/") }
 
-// Transport returns the pool of connections to rails-api.
-func (c *Client) Transport() http.RoundTripper { return c.transport }
+// Transport returns the pool of connections to the rails-apis.
+func (c *Client) Transport() http.RoundTripper { return c.pool }
 
 // Address makes out a request to rails-api for the same resource. The host that
 // the client named is kept as the request's Host.
@@ -99,14 +132,13 @@ func (c *Client) Address(out *http.Request) {
 	out.Header.Set("Gitlab-Workhorse", c.version)
 }
 
-// Check reports whether rails-api accepts connections.
+// Check reports whether a rails-api accepts connections.
 func (c *Client) Check(ctx context.Context) error {
-	conn, err := c.dial(ctx)
-	if err != nil {
+	if err := c.pool.check(ctx); err != nil {
 		return fmt.Errorf("rails-api: %w", err)
 	}
-	return conn.Close()
+	return nil
 }
 
-// Close drops idle connections.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+// Close ends the probes and drops idle connections.
+func (c *Client) Close() { c.pool.close() }

@@ -58,8 +58,8 @@ func New(ctx context.Context, c Config, log *slog.Logger) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.api, err = api.New(api.Options{Backend: c.AuthBackend, Socket: c.AuthSocket,
-		HeaderTimeout: c.ProxyHeadersTimeout.D(), Version: Version})
+	a.api, err = api.New(api.Options{Backend: c.AuthBackend, Socket: c.AuthSocket, Addresses: c.AuthAddresses,
+		HeaderTimeout: c.ProxyHeadersTimeout.D(), Version: Version, Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -30,9 +30,11 @@ type Config struct {
 	PrometheusListenAddr string `toml:"prometheus_listen_addr"`
 
 	// rails-api: a URL, whose path is the relative URL root, and optionally the
-	// Unix socket that replaces its host and port.
-	AuthBackend string `toml:"auth_backend"`
-	AuthSocket  string `toml:"auth_socket"`
+	// Unix socket, or the addresses of several that do the same work (host:port or
+	// unix:/path), that replace its host and port.
+	AuthBackend   string   `toml:"auth_backend"`
+	AuthSocket    string   `toml:"auth_socket"`
+	AuthAddresses []string `toml:"auth_addresses"`
 	// SecretPath is the file of the secret shared with rails-api: 32 bytes in base64.
 	SecretPath string `toml:"secret_path"`
 	// ProxyHeadersTimeout is how long rails-api may take to begin an answer.
@@ -122,8 +124,8 @@ func (c *Config) Validate() error {
 		_, _, err := netx.Split(c.PrometheusListenAddr)
 		fault("prometheus_listen_addr", err)
 	}
-	_, err := api.New(api.Options{Backend: c.AuthBackend, Socket: c.AuthSocket})
-	fault("auth_backend, auth_socket", err)
+	_, err := api.New(api.Options{Backend: c.AuthBackend, Socket: c.AuthSocket, Addresses: c.AuthAddresses})
+	fault("auth_backend, auth_socket, auth_addresses", err)
 	if c.SecretPath == "" {
 		fault("secret_path", errors.New("is empty"))
 	}
