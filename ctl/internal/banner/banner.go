@@ -18,6 +18,7 @@ import (
 
 	"gitsplit/ctl/internal/home"
 	"gitsplit/ctl/internal/settings"
+	"gitsplit/kit/durable"
 )
 
 //go:embed banner.tmpl
@@ -60,5 +61,5 @@ func WriteKnownHosts(h home.Home, s settings.Settings, keys []ssh.PublicKey) err
 	for _, key := range keys {
 		text = append(text, knownhosts.Line(names, key)+"\n"...)
 	}
-	return home.WriteFile(KnownHostsFile(h), text, 0o600)
+	return durable.WriteFile(KnownHostsFile(h), text, 0o600)
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"gitsplit/kit/durable"
 	"gitsplit/kit/secret"
 )
 
@@ -62,7 +63,7 @@ func createKey(path string, generate func() (crypto.PrivateKey, error)) error {
 	if err != nil {
 		return fmt.Errorf("encode %q: %w", path, err)
 	}
-	err = createFile(path, pem.EncodeToMemory(block), 0o600)
+	err = durable.CreateFile(path, pem.EncodeToMemory(block), 0o600)
 	if errors.Is(err, os.ErrExist) {
 		return nil // made by someone else meanwhile; that one counts
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 
+	"gitsplit/kit/durable"
 	"gitsplit/kit/secret"
 )
 
@@ -65,7 +66,7 @@ func (h Home) MakeSecrets(rootPassword string) (kept bool, err error) {
 
 func (h Home) makeSecret(name, value string, minLen int) error {
 	path := h.Secret(name)
-	err := createFile(path, []byte(value+"\n"), 0o600)
+	err := durable.CreateFile(path, []byte(value+"\n"), 0o600)
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}

@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gitsplit/ctl/internal/home"
 	"gitsplit/ctl/internal/proc"
+	"gitsplit/kit/durable"
 )
 
 // Init makes the cluster with its role and database unless it exists. It is made
@@ -43,7 +43,7 @@ func (c Cluster) Init(ctx context.Context) error {
 		},
 		func() error { return syncAll(draft) },
 		func() error { return os.Rename(draft, c.Data()) },
-		func() error { return home.SyncDir(c.Dir) },
+		func() error { return durable.SyncDir(c.Dir) },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

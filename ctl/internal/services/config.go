@@ -9,6 +9,7 @@ import (
 
 	"gitsplit/ctl/internal/home"
 	"gitsplit/ctl/internal/redis"
+	"gitsplit/kit/durable"
 )
 
 //go:embed templates
@@ -35,10 +36,10 @@ func (p Plan) WriteConfigs() error {
 			errs = append(errs, err)
 			continue
 		}
-		errs = append(errs, home.WriteFile(path, text.Bytes(), 0o600))
+		errs = append(errs, durable.WriteFile(path, text.Bytes(), 0o600))
 	}
 	conf := redis.Config(p.Socket("redis"), p.Home.Data("redis"))
-	errs = append(errs, home.WriteFile(p.Home.Config("redis.conf"), []byte(conf), 0o600))
+	errs = append(errs, durable.WriteFile(p.Home.Config("redis.conf"), []byte(conf), 0o600))
 	return errors.Join(errs...)
 }
 

@@ -1,4 +1,6 @@
-package home
+// Package durable writes files that are whole or absent, also for a machine that
+// lost power (security-baseline.md D2).
+package durable
 
 import (
 	"errors"
@@ -7,16 +9,16 @@ import (
 	"path/filepath"
 )
 
-// WriteFile puts content at path so that a reader, or a machine that lost power,
-// sees the old file or the whole new one: written aside, synced, renamed, and the
-// directory synced (security-baseline.md D2). The mode is exactly mode.
+// WriteFile puts content at path so that a reader sees the old file or the whole
+// new one: written aside, synced, renamed, and the directory synced. The mode is
+// exactly mode.
 func WriteFile(path string, content []byte, mode os.FileMode) error {
 	return write(path, content, mode, os.Rename)
 }
 
-// createFile is WriteFile for a file that must not exist: the error is
+// CreateFile is WriteFile for a file that must not exist: the error is
 // os.ErrExist if it does, whoever made it.
-func createFile(path string, content []byte, mode os.FileMode) error {
+func CreateFile(path string, content []byte, mode os.FileMode) error {
 	return write(path, content, mode, os.Link)
 }
 
@@ -43,7 +45,7 @@ func write(path string, content []byte, mode os.FileMode, place func(from, to st
 
 // SyncDir makes the names in dir durable.
 func SyncDir(dir string) error {
-	f, err := os.Open(dir) //nolint:gosec // one of our own directories
+	f, err := os.Open(dir) //nolint:gosec // the caller's own directory
 	if err != nil {
 		return fmt.Errorf("sync directory: %w", err)
 	}
