@@ -120,7 +120,7 @@ func (p *pool) judge(ctx context.Context, b *backend, res *http.Response, err er
 		return
 	}
 	p.log.WarnContext(ctx, "rails-api is out", slog.String("backend", b.addr))
-	p.probing.Go(func() { p.probe(b) })
+	p.probing.Go(func() { p.probe(b) }) //nolint:contextcheck // a probe ends with the pool, not with the request
 }
 
 // longestPause is the most time between two probes.

@@ -40,6 +40,7 @@ type App struct {
 	public   []net.Listener // the first is the one of the flags
 	internal net.Listener   // nil without an internal listener
 	metrics  net.Listener   // nil without an address for it
+	pages    *proxy.Pages
 
 	publicDoor, internalDoor http.Handler
 }
@@ -62,6 +63,9 @@ func New(ctx context.Context, c Config, log *slog.Logger) (_ *App, err error) {
 		HeaderTimeout: c.ProxyHeadersTimeout.D(), Version: Version, Log: log})
 	if err != nil {
 		return nil, err
+	}
+	if a.pages, err = proxy.NewPages(c.DocumentRoot, reg); err != nil {
+		return nil, fmt.Errorf("document_root: %w", err)
 	}
 	a.gitalys = gitalyclient.NewPool(gitalyclient.Options{ClientName: "gitlab-workhorse", Log: log})
 	a.probes = probe.New(reg)
@@ -114,15 +118,17 @@ func (a *App) handlers(reg prometheus.Registerer, key []byte) front.Handlers {
 		API: a.api, Secret: key, Metrics: preauth.NewMetrics(reg), Log: a.log, Now: time.Now,
 	})
 	sender := senddata.New(senddata.Options{Metrics: senddata.NewMetrics(reg), Log: a.log})
-	backend := proxy.New(proxy.Options{
-		API: a.api, Delegates: sender, BodyLimit: a.config.ProxyBodyLimit, Log: a.log, Now: time.Now,
-	})
+	toRails := proxy.Options{API: a.api, Delegates: sender, BodyLimit: a.config.ProxyBodyLimit, Log: a.log, Now: time.Now}
+	backend := proxy.New(toRails)
+	toRails.JSON = true
 	return front.Handlers{
 		InfoRefs:    auth.Then("", git.InfoRefs),
 		UploadPack:  git.Inflate(limits.UploadPackBody, auth.Then("", git.UploadPack)),
 		ReceivePack: git.Inflate(limits.InflatedPush, auth.Then("", git.ReceivePack)),
 		Health:      proxy.Health(backend),
+		API:         proxy.New(toRails),
 		Proxy:       backend,
+		Pages:       a.pages.Show(backend),
 	}
 }
 

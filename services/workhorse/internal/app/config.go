@@ -41,6 +41,8 @@ type Config struct {
 	ProxyHeadersTimeout config.Duration `toml:"proxy_headers_timeout"`
 	// ProxyBodyLimit is how many bytes of a request body may travel to rails-api.
 	ProxyBodyLimit int64 `toml:"proxy_body_limit"`
+	// DocumentRoot holds error pages, <status>.html, read at start. "" is none.
+	DocumentRoot string `toml:"document_root"`
 
 	// ShutdownTimeout is how long requests may go on after the signal to stop.
 	ShutdownTimeout config.Duration `toml:"shutdown_timeout"`

@@ -280,7 +280,7 @@ func TestHealth(t *testing.T) {
 	s.rails.stop()
 	check("/-/health", 502, "text/plain; charset=utf-8", "Bad Gateway\n")
 	check("/-/readiness", 502, "application/json; charset=utf-8", `{"error":"Bad Gateway","status":502}`+"\n")
-	check("/api/v4/version", 502, "text/plain", "GitLab is not responding")
+	check("/g/app/info/refs", 502, "text/plain", "GitLab is not responding")
 	s.rails.start()
 	check("/-/liveness", 200, "", "fine")
 }

@@ -23,7 +23,9 @@ type Handlers struct {
 	UploadPack  http.Handler // POST <repository>.git/git-upload-pack
 	ReceivePack http.Handler // POST <repository>.git/git-receive-pack
 	Health      http.Handler // /-/health, /-/liveness, /-/readiness
-	Proxy       http.Handler // everything that rails-api answers
+	API         http.Handler // /api/, but the internal API
+	Proxy       http.Handler // what rails-api answers to our own services, and LFS
+	Pages       http.Handler // everything else that rails-api answers, to people mostly
 }
 
 // Options of a door.
@@ -87,13 +89,13 @@ func (f *Front) router(h Handlers) http.Handler {
 		add(internalPrefix+call, h.Proxy, f.exactly(internalPrefix+call))
 	}
 	add(internalPrefix, h.Proxy, f.below(internalPrefix))
-	add("/api", h.Proxy, f.below("/api/"))
+	add("/api", h.API, f.below("/api/"))
 	add("/:repository.git/info/lfs", h.Proxy, f.repository(isLFS))
 	add("/:repository.git", http.HandlerFunc(notFound), f.repository(anything))
 	for _, path := range []string{"/-/health", "/-/liveness", "/-/readiness"} {
 		add(path, h.Health, f.exactly(path))
 	}
-	add("/", h.Proxy, f.below("/"))
+	add("/", h.Pages, f.below("/"))
 	return r
 }
 

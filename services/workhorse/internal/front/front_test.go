@@ -67,7 +67,7 @@ func openDoor(t *testing.T, internal bool, root string) *door {
 		t.Fatal(err)
 	}
 	h := New(Handlers{InfoRefs: say("info-refs"), UploadPack: say("upload-pack"), ReceivePack: say("receive-pack"),
-		Health: say("health"), Proxy: say("proxy")},
+		Health: say("health"), API: say("api"), Proxy: say("proxy"), Pages: say("pages")},
 		Options{Internal: internal, Root: root, Log: log, Metrics: NewMetrics(prometheus.NewRegistry()),
 			Timeouts: Timeouts{Read: 300 * time.Millisecond, Write: time.Minute}})
 	srv := httptest.NewUnstartedServer(nil)
@@ -174,18 +174,18 @@ func TestFront_routes(t *testing.T) {
 		{"get of a pack service", get("/g/a.git/git-upload-pack"), "404"},
 		{"more below", post("/g/a.git/git-upload-pack/x", "application/x-git-upload-pack-request"), "404"},
 		{"lfs batch", post("/g/a.git/info/lfs/objects/batch", "application/vnd.git-lfs+json"), "proxy /g/a.git/info/lfs/objects/batch"},
-		{"without .git", get("/g/a/info/refs?service=git-upload-pack"), "proxy /g/a/info/refs?service=git-upload-pack"},
-		{"the repository's page", get("/g/a.git"), "proxy /g/a.git"},
-		{"api", get("/api/v4/projects/g%2fa"), "proxy /api/v4/projects/g%2Fa"},
-		{"file in the api", get("/api/v4/projects/1/repository/files/x.git/raw"), "proxy /api/v4/projects/1/repository/files/x.git/raw"},
-		{"file page", get("/g/a/-/blob/main/x.git/y"), "proxy /g/a/-/blob/main/x.git/y"},
+		{"without .git", get("/g/a/info/refs?service=git-upload-pack"), "pages /g/a/info/refs?service=git-upload-pack"},
+		{"the repository's page", get("/g/a.git"), "pages /g/a.git"},
+		{"api", get("/api/v4/projects/g%2fa"), "api /api/v4/projects/g%2Fa"},
+		{"file in the api", get("/api/v4/projects/1/repository/files/x.git/raw"), "api /api/v4/projects/1/repository/files/x.git/raw"},
+		{"file page", get("/g/a/-/blob/main/x.git/y"), "pages /g/a/-/blob/main/x.git/y"},
 		{"health", get("/-/health"), "health /-/health"},
 		{"liveness", get("/-/liveness"), "health /-/liveness"},
 		{"readiness with a token", get("/-/readiness?all=1"), "health /-/readiness?all=1"},
-		{"below readiness", get("/-/readiness/x"), "proxy /-/readiness/x"},
-		{"root", get("/"), "proxy /"},
-		{"empty query mark", get("/a?"), "proxy /a?"},
-		{"absolute form", get("http://other/a?b"), "proxy /a?b"},
+		{"below readiness", get("/-/readiness/x"), "pages /-/readiness/x"},
+		{"root", get("/"), "pages /"},
+		{"empty query mark", get("/a?"), "pages /a?"},
+		{"absolute form", get("http://other/a?b"), "pages /a?b"},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -345,7 +345,7 @@ func FuzzRouter(f *testing.F) {
 	}
 	door := &Front{}
 	router := door.router(Handlers{InfoRefs: say("info-refs"), UploadPack: say("upload-pack"),
-		ReceivePack: say("receive-pack"), Health: say("health"), Proxy: say("proxy")})
+		ReceivePack: say("receive-pack"), Health: say("health"), API: say("api"), Proxy: say("proxy"), Pages: say("pages")})
 	f.Fuzz(func(t *testing.T, method, path, query, contentType string) {
 		clean, err := cleanPath(path)
 		if err != nil || !methods[method] {
@@ -377,8 +377,12 @@ func describe(method, path, query, contentType string) string {
 		return "404"
 	case path == "/-/health" || path == "/-/liveness" || path == "/-/readiness":
 		return "health"
+	case strings.HasPrefix(path, internalPrefix) || inRepository && !strings.HasPrefix(path, "/api/"):
+		return "proxy"
+	case strings.HasPrefix(path, "/api/"):
+		return "api"
 	}
-	return "proxy"
+	return "pages"
 }
 
 func oneService(query string) bool {

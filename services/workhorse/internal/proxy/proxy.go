@@ -5,6 +5,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
@@ -23,6 +24,7 @@ type Options struct {
 	API       *api.Client
 	Delegates Delegates
 	BodyLimit int64 // bytes of a request body that may travel to rails-api; 0 is no limit
+	JSON      bool  // tell of a rails-api that is down in JSON, for API clients
 	Log       *slog.Logger
 	Now       func() time.Time
 }
@@ -115,8 +117,19 @@ func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
 		http.Error(w, "Bad Request", http.StatusBadRequest)
 	default:
 		p.Log.ErrorContext(ctx, "rails-api did not answer", slog.Any(logging.KeyError, err))
+		if p.JSON {
+			notResponding(ctx, w)
+			return
+		}
 		api.NotResponding(w)
 	}
+}
+
+// notResponding is api.NotResponding for API clients.
+func notResponding(ctx context.Context, w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusBadGateway)
+	_, _ = fmt.Fprintf(w, `{"message":"GitLab is not responding","correlation_id":%q}`, correlation.ID(ctx)) // the client left
 }
 
 func tooLarge(w http.ResponseWriter) {
