@@ -15,6 +15,7 @@ import (
 	"gitsplit/services/rails-api/internal/key"
 	"gitsplit/services/rails-api/internal/lfstoken"
 	"gitsplit/services/rails-api/internal/member"
+	"gitsplit/services/rails-api/internal/project"
 	"gitsplit/services/rails-api/internal/sshca"
 	"gitsplit/services/rails-api/internal/token"
 	"gitsplit/services/rails-api/internal/user"
@@ -213,6 +214,10 @@ func TestLFSAuthenticate(t *testing.T) {
 			t.Errorf("%v %s: %s: %+v, %v", tc.who, tc.operation, got.body, grant, err)
 		}
 	}
+	off := false
+	_, err = project.New(b.DB).Update(t.Context(), p.ID, project.Changes{LFSEnabled: &off})
+	b.Must(err)
+	b.post("/lfs_authenticate", map[string]any{"user_id": ada.ID, "project": "/ada/p.git", "operation": "upload"}).want(t, 404, `{"message":"404 Not found"}`)
 }
 
 func TestAuthorizedCerts(t *testing.T) {

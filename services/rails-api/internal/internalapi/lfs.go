@@ -46,6 +46,9 @@ func (a *api) lfsAuthenticate(r *http.Request, body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !result.Project.LFSEnabled {
+		return nothing, nil
+	}
 	g := lfstoken.Grant{ProjectID: result.Project.ID, Upload: req.Operation == "upload"}
 	answer := lfsAnswer{Path: a.Site.Clone("http", result.Project.FullPath), ExpiresIn: int64(lfstoken.Lifetime.Seconds())}
 	switch {

@@ -84,6 +84,11 @@ func constraintFault(name string) (fault, bool) {
 		"group_ssh_certificates_fingerprint_key":   {errs.Exists, "fingerprint", taken},
 		"deploy_keys_projects_pkey":                {errs.Exists, "deploy_key", taken},
 		"deploy_keys_projects_project_fkey":        {errs.NotFound, "project", "not found"},
+		"lfs_objects_oid_key":                      {errs.Exists, "oid", taken},
+		"lfs_objects_projects_project_fkey":        {errs.NotFound, "project", "not found"},
+		"lfs_file_locks_path_key":                  {errs.Exists, "path", taken},
+		"lfs_file_locks_path_length_check":         {errs.Invalid, "path", "is too long or blank"},
+		"lfs_file_locks_project_fkey":              {errs.NotFound, "project", "not found"},
 		"push_events_project_fkey":                 {errs.NotFound, "project", "not found"},
 	}[name]
 	return f, ok

@@ -33,6 +33,7 @@ type Project struct {
 	RepositoryReadOnly bool   // while it is being moved
 	EmptyRepo          bool   // no branch was ever pushed
 	MergeRequestLinks  bool   // print links after a push
+	LFSEnabled         bool   // takes large files
 	RepositorySize     int64  // bytes
 	CommitCount        int64
 	LastActivityAt     time.Time
@@ -72,7 +73,7 @@ const what = "project"
 // that join them to more: p is the table's name.
 const (
 	Columns = `p.id, p.creator_id, p.path, p.name, r.path, r.name, p.description, p.visibility, p.default_branch, p.archived,
-		p.storage, p.disk_path, p.repository_read_only, p.empty_repo, p.merge_request_links, p.repository_size, p.commit_count,
+		p.storage, p.disk_path, p.repository_read_only, p.empty_repo, p.merge_request_links, p.lfs_enabled, p.repository_size, p.commit_count,
 		p.last_activity_at, p.created_at, p.updated_at,
 		n.id, n.kind, n.parent_id, n.owner_id, n.path, n.name, nr.path, nr.name, n.description, n.visibility, n.traversal_ids, n.created_at, n.updated_at`
 	Joins = ` JOIN routes r ON r.project_id = p.id JOIN namespaces n ON n.id = p.namespace_id JOIN routes nr ON nr.namespace_id = n.id `
@@ -83,7 +84,7 @@ func (p *Project) Fields() []any {
 	n := &p.Namespace
 	return []any{
 		&p.ID, &p.CreatorID, &p.Path, &p.Name, &p.FullPath, &p.FullName, &p.Description, &p.Visibility, &p.DefaultBranch, &p.Archived,
-		&p.Storage, &p.DiskPath, &p.RepositoryReadOnly, &p.EmptyRepo, &p.MergeRequestLinks, &p.RepositorySize, &p.CommitCount,
+		&p.Storage, &p.DiskPath, &p.RepositoryReadOnly, &p.EmptyRepo, &p.MergeRequestLinks, &p.LFSEnabled, &p.RepositorySize, &p.CommitCount,
 		&p.LastActivityAt, &p.CreatedAt, &p.UpdatedAt,
 		&n.ID, &n.Kind, &n.ParentID, &n.OwnerID, &n.Path, &n.Name, &n.FullPath, &n.FullName, &n.Description, &n.Visibility, &n.TraversalIDs,
 		&n.CreatedAt, &n.UpdatedAt,

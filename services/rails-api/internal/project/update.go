@@ -16,6 +16,7 @@ type Changes struct {
 	Path, Name, Description, DefaultBranch *string
 	Visibility                             *visibility.Level
 	Archived, MergeRequestLinks            *bool
+	LFSEnabled                             *bool
 }
 
 // Update changes a project. A new path leaves a redirect behind.
@@ -44,15 +45,17 @@ func update(ctx context.Context, tx pgx.Tx, old Project, c Changes) error {
 	set(&p.Visibility, c.Visibility)
 	set(&p.Archived, c.Archived)
 	set(&p.MergeRequestLinks, c.MergeRequestLinks)
+	set(&p.LFSEnabled, c.LFSEnabled)
 	in := NewProject{Path: p.Path, Name: p.Name, Visibility: p.Visibility, DefaultBranch: p.DefaultBranch}
 	if err := check(in, p.Namespace); err != nil {
 		return err
 	}
 	const change = `
 		UPDATE projects SET path = $2, name = $3, description = $4, default_branch = $5, visibility = $6, archived = $7,
-			merge_request_links = $8, updated_at = now()
+			merge_request_links = $8, lfs_enabled = $9, updated_at = now()
 		WHERE id = $1`
-	err := postgres.Exec(ctx, tx, what, change, p.ID, p.Path, p.Name, p.Description, p.DefaultBranch, p.Visibility, p.Archived, p.MergeRequestLinks)
+	err := postgres.Exec(ctx, tx, what, change, p.ID, p.Path, p.Name, p.Description, p.DefaultBranch, p.Visibility, p.Archived, p.MergeRequestLinks,
+		p.LFSEnabled)
 	if err != nil || (p.Path == old.Path && p.Name == old.Name) {
 		return err
 	}

@@ -23,6 +23,7 @@ type NewProject struct {
 	Description   string
 	Visibility    visibility.Level // "" is private
 	DefaultBranch string           // "" is main
+	WithoutLFS    bool             // takes no large files
 }
 
 // Reserve makes the row of a project that nobody sees until Publish. Its path is
@@ -76,6 +77,7 @@ func reserve(ctx context.Context, tx pgx.Tx, in NewProject, ns namespace.Namespa
 	p := Project{
 		Namespace: ns, CreatorID: in.CreatorID, Path: in.Path, Name: in.Name, Description: in.Description, Visibility: in.Visibility,
 		DefaultBranch: in.DefaultBranch, Storage: storage, EmptyRepo: true, MergeRequestLinks: true,
+		LFSEnabled: !in.WithoutLFS,
 	}
 	r := route.Route{Path: ns.FullPath, Name: ns.FullName}.Below(in.Path, in.Name)
 	p.FullPath, p.FullName = r.Path, r.Name
@@ -84,9 +86,11 @@ func reserve(ctx context.Context, tx pgx.Tx, in NewProject, ns namespace.Namespa
 	}
 	p.DiskPath = HashedPath(p.ID)
 	const insert = `
-		INSERT INTO projects (id, namespace_id, creator_id, path, name, description, visibility, default_branch, storage, disk_path)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING last_activity_at, created_at, updated_at`
-	err := tx.QueryRow(ctx, insert, p.ID, ns.ID, p.CreatorID, p.Path, p.Name, p.Description, p.Visibility, p.DefaultBranch, storage, p.DiskPath).
+		INSERT INTO projects (id, namespace_id, creator_id, path, name, description, visibility, default_branch, storage, disk_path,
+			lfs_enabled)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING last_activity_at, created_at, updated_at`
+	err := tx.QueryRow(ctx, insert, p.ID, ns.ID, p.CreatorID, p.Path, p.Name, p.Description, p.Visibility, p.DefaultBranch, storage, p.DiskPath,
+		p.LFSEnabled).
 		Scan(&p.LastActivityAt, &p.CreatedAt, &p.UpdatedAt)
 	if err != nil {
 		return p, postgres.Error(err, what)

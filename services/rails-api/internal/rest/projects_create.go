@@ -27,6 +27,9 @@ func (a *api) createProject(w http.ResponseWriter, r *http.Request) error {
 		Visibility:    readVisibility(p),
 		DefaultBranch: p.String("default_branch"),
 	}
+	if lfs := p.Bool("lfs_enabled"); lfs != nil {
+		in.WithoutLFS = !*lfs
+	}
 	if err := p.Err(); err != nil {
 		return err
 	}

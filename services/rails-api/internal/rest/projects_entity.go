@@ -90,7 +90,7 @@ func (a *api) projectShape(p project.Project) entity.Project {
 		CreatorID:              p.CreatorID,
 		ImportStatus:           "none",
 		UpdatedAt:              entity.Time(p.UpdatedAt),
-		Features:               features(),
+		Features:               features(p),
 		Build: entity.Build{
 			BuildGitStrategy: "fetch", BuildTimeout: 3600, AutoCancelPendingPipelines: "enabled", PublicJobs: true, SharedWithGroups: []string{},
 		},
@@ -102,10 +102,10 @@ func (a *api) projectShape(p project.Project) entity.Project {
 }
 
 // features tells which parts of a project there are.
-func features() entity.Features {
+func features(p project.Project) entity.Features {
 	const on, off = "enabled", "disabled"
 	return entity.Features{
-		MergeRequestsEnabled: true, RepositoryAccessLevel: on, MergeRequestsAccessLevel: on,
+		LFSEnabled: p.LFSEnabled, MergeRequestsEnabled: true, RepositoryAccessLevel: on, MergeRequestsAccessLevel: on,
 		ForkingAccessLevel: off, IssuesAccessLevel: off, WikiAccessLevel: off, BuildsAccessLevel: off, SnippetsAccessLevel: off,
 		PagesAccessLevel: off, AnalyticsAccessLevel: off, ContainerRegistryAccess: off, ReleasesAccessLevel: off, EnvironmentsAccessLevel: off,
 		FeatureFlagsAccessLevel: off, InfrastructureAccessLevel: off, MonitorAccessLevel: off, ModelExperimentsAccessLevel: off,

@@ -28,6 +28,7 @@ type projectShape struct {
 	LastActivityAt    *time.Time `json:"last_activity_at"`
 	Visibility        string     `json:"visibility"`
 	Archived          bool       `json:"archived"`
+	LFSEnabled        bool       `json:"lfs_enabled"`
 	EmptyRepo         bool       `json:"empty_repo"`
 	ImportStatus      string     `json:"import_status"`
 	BuildTimeout      int64      `json:"build_timeout"`
@@ -212,6 +213,16 @@ func TestProject_update(t *testing.T) {
 	b.as(bob).put("projects/ann%2Fold", map[string]any{"description": "", "visibility": "internal"}).want(200).into(&p)
 	if p.Description != nil || p.Visibility != "internal" {
 		t.Errorf("updated: %+v", p)
+	}
+	if !p.LFSEnabled {
+		t.Error("LFS is off from the start")
+	}
+	b.as(bob).put("projects/ann%2Fold", map[string]any{"lfs_enabled": false}).want(200).into(&p)
+	if p.LFSEnabled {
+		t.Error("LFS was not turned off")
+	}
+	if without := b.project(ann, map[string]any{"path": "small", "lfs_enabled": false}); without.LFSEnabled {
+		t.Error("made with LFS")
 	}
 	b.as(bob).put("projects/ann%2Fold", map[string]any{"path": "fresh"}).text(403, `{"message":"403 Forbidden"}`)
 	b.as(ann).put("projects/ann%2Fold", map[string]any{"path": "OTHER"}).want(400)

@@ -14,6 +14,7 @@ func (a *api) updateProject(w http.ResponseWriter, r *http.Request) error {
 		Name:              given(p, "name"),
 		Description:       p.Text("description"),
 		MergeRequestLinks: p.Bool("printing_merge_request_link_enabled"),
+		LFSEnabled:        p.Bool("lfs_enabled"),
 	}
 	level, branch := readVisibility(p), given(p, "default_branch")
 	if err := p.Err(); err != nil {
