@@ -117,7 +117,7 @@ func (a *App) handlers(reg prometheus.Registerer, key []byte) front.Handlers {
 	auth := preauth.New(preauth.Options{
 		API: a.api, Secret: key, Metrics: preauth.NewMetrics(reg), Log: a.log, Now: time.Now,
 	})
-	sender := senddata.New(senddata.Options{Metrics: senddata.NewMetrics(reg), Log: a.log})
+	sender := senddata.New(senddata.Options{Gitalys: a.gitalys, Metrics: senddata.NewMetrics(reg), Log: a.log})
 	toRails := proxy.Options{API: a.api, Delegates: sender, BodyLimit: a.config.ProxyBodyLimit, Log: a.log, Now: time.Now}
 	backend := proxy.New(toRails)
 	toRails.JSON = true

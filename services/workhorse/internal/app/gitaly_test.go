@@ -39,6 +39,8 @@ type fakeGitaly struct {
 	postUpload  func(ctx context.Context, c *sidechannel.Conn) error
 	postReceive func(s grpc.BidiStreamingServer[gitalypb.PostReceivePackRequest, gitalypb.PostReceivePackResponse]) error
 
+	data *fakeData
+
 	mu    sync.Mutex
 	calls []call
 }
@@ -72,6 +74,10 @@ func startGitaly(t testing.TB) *fakeGitaly {
 	srv := grpc.NewServer(grpc.Creds(backchannel.ServerCredentials(insecure.NewCredentials())),
 		grpc.UnaryInterceptor(gitalyauth.UnaryInterceptor(auth)), grpc.StreamInterceptor(gitalyauth.StreamInterceptor(auth)))
 	gitalypb.RegisterSmartHTTPServiceServer(srv, f)
+	f.data = &fakeData{gitaly: f}
+	gitalypb.RegisterBlobServiceServer(srv, f.data)
+	gitalypb.RegisterDiffServiceServer(srv, f.data)
+	gitalypb.RegisterRepositoryServiceServer(srv, f.data)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -8,7 +8,9 @@ import (
 
 // Metrics of delegated answers (wire/workhorse.md §1.5).
 type Metrics struct {
-	files *prometheus.CounterVec
+	files   *prometheus.CounterVec
+	answers *prometheus.CounterVec
+	bytes   *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics.
@@ -18,8 +20,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "gitlab_workhorse_sendfile_requests",
 			Help: "Files sent for rails-api, by what they are.",
 		}, []string{"type"}),
+		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gitlab_workhorse_senddata_responses",
+			Help: "Answers given in rails-api's place.",
+		}, []string{"injecter"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gitlab_workhorse_senddata_response_bytes",
+			Help: "Bytes of answers given in rails-api's place.",
+		}, []string{"injecter"}),
 	}
-	reg.MustRegister(m.files)
+	reg.MustRegister(m.files, m.answers, m.bytes)
 	return m
 }
 
@@ -32,4 +42,10 @@ func (m *Metrics) sentFile(path string) {
 		kind = "lfs"
 	}
 	m.files.WithLabelValues(kind).Inc()
+}
+
+// sent counts an answer. The name is one of the kinds.
+func (m *Metrics) sent(name string, bytes int64) {
+	m.answers.WithLabelValues(name).Inc()
+	m.bytes.WithLabelValues(name).Add(float64(bytes))
 }

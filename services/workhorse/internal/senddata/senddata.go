@@ -6,26 +6,49 @@ package senddata
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"gitsplit/kit/logging"
+	"gitsplit/services/workhorse/internal/gitaly"
 )
 
-// fileHeader names a file that is the answer.
-const fileHeader = "X-Sendfile"
+// The headers by which rails-api delegates.
+const (
+	fileHeader = "X-Sendfile"                 // the answer is a file
+	dataHeader = "Gitlab-Workhorse-Send-Data" // "<prefix>:<parameters>"
+)
 
 // Options of a Sender.
 type Options struct {
+	Gitalys gitaly.Servers
 	Metrics *Metrics
 	Log     *slog.Logger
 }
 
 // Sender gives answers in rails-api's place. It is safe for concurrent use.
-type Sender struct{ Options }
+type Sender struct {
+	Options
+	kinds map[string]kind
+}
+
+// kind gives one kind of answer from its parameters, as they came. What it returns
+// becomes an answer if nothing has been sent yet, and else ends the connection.
+type kind func(w http.ResponseWriter, r *http.Request, params string) error
 
 // New returns a Sender.
-func New(o Options) *Sender { return &Sender{Options: o} }
+func New(o Options) *Sender {
+	s := &Sender{Options: o}
+	s.kinds = map[string]kind{
+		"git-blob":         s.blob,
+		"git-diff":         s.diff,
+		"git-format-patch": s.patch,
+		"git-snapshot":     s.snapshot,
+	}
+	return s
+}
 
 // Take returns what gives the answer in rails-api's place, nil if rails-api gives
 // it itself. The headers of res, cleaned, must be in the writer's before the
@@ -37,25 +60,100 @@ func (s *Sender) Take(res *http.Response) http.Handler {
 	if paths := res.Header.Values(fileHeader); len(paths) > 0 {
 		return s.file(paths)
 	}
-	return nil
+	values := res.Header.Values(dataHeader)
+	if len(values) == 0 {
+		return nil
+	}
+	prefix, params, _ := strings.Cut(values[0], ":")
+	send, known := s.kinds[prefix]
+	switch {
+	case len(values) > 1:
+		return s.handler("data", func(http.ResponseWriter, *http.Request, string) error { return errTwice }, "")
+	case !known:
+		return nil
+	}
+	return s.handler(prefix, send, params)
 }
 
-// fail answers for something that should not have happened.
-func (s *Sender) fail(ctx context.Context, w http.ResponseWriter, what string, err error) {
-	if ctx.Err() != nil { // the client left; the status is for the log
+var errTwice = errors.New("rails-api said twice what to send")
+
+// handler runs one kind of answer, counts it and deals with its failure.
+func (s *Sender) handler(name string, send kind, params string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		out := &output{ResponseWriter: w}
+		defer func() { s.Metrics.sent(name, out.bytes) }()
+		err := send(out, r, params)
+		switch {
+		case err == nil:
+		case out.begun: // a cut that the client sees: the end of the data must not look like one
+			s.log(r.Context(), name, err)
+			panic(http.ErrAbortHandler)
+		default:
+			s.fail(r.Context(), w, name, err)
+		}
+	})
+}
+
+// fail answers for what failed before its first byte.
+func (s *Sender) fail(ctx context.Context, w http.ResponseWriter, name string, err error) {
+	s.log(ctx, name, err)
+	switch refusal, ok := errors.AsType[*refusal](err); {
+	case ctx.Err() != nil: // the client left; the status is for the log
 		w.WriteHeader(clientLeft)
+	case ok:
+		refuse(w, refusal.status, refusal.text)
+	default:
+		refuse(w, http.StatusInternalServerError, "Internal Server Error")
+	}
+}
+
+func (s *Sender) log(ctx context.Context, name string, err error) {
+	if ctx.Err() != nil {
+		s.Log.InfoContext(ctx, "client left", slog.String("send_data", name), slog.Any(logging.KeyError, err))
 		return
 	}
-	s.Log.ErrorContext(ctx, "send "+what, slog.Any(logging.KeyError, err))
-	refuse(w, http.StatusInternalServerError, "Internal Server Error")
+	s.Log.ErrorContext(ctx, "sending data failed", slog.String("send_data", name), slog.Any(logging.KeyError, err))
 }
 
 // clientLeft is the status of a request whose client did not wait.
 const clientLeft = 499
 
+// refusal is a failure with an answer of its own.
+type refusal struct {
+	status int
+	text   string
+	cause  error
+}
+
+func (r *refusal) Error() string { return r.text + ": " + r.cause.Error() }
+func (r *refusal) Unwrap() error { return r.cause }
+
 // refuse answers with an error in place of what rails-api has described.
 func refuse(w http.ResponseWriter, status int, text string) {
-	w.Header().Del("Content-Disposition")
-	w.Header().Del("Content-Transfer-Encoding")
+	for _, name := range []string{"Content-Disposition", "Content-Transfer-Encoding", "Content-Range"} {
+		w.Header().Del(name)
+	}
 	http.Error(w, text, status)
 }
+
+// output remembers whether the answer has begun, and counts its bytes.
+type output struct {
+	http.ResponseWriter
+	begun bool
+	bytes int64
+}
+
+func (o *output) WriteHeader(status int) {
+	o.begun = o.begun || status >= http.StatusOK
+	o.ResponseWriter.WriteHeader(status)
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.begun = true
+	n, err := o.ResponseWriter.Write(p)
+	o.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (o *output) Unwrap() http.ResponseWriter { return o.ResponseWriter }

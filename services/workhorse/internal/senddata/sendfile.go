@@ -15,25 +15,22 @@ import (
 // file sends the file that X-Sendfile names (wire/workhorse.md §5.5), with ranges
 // and conditions. What is missing, or no regular file, is not found.
 func (s *Sender) file(paths []string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := r.Context()
+	return s.handler("sendfile", func(w http.ResponseWriter, r *http.Request, _ string) error {
 		s.Metrics.sentFile(r.URL.Path)
 		if len(paths) != 1 || !filepath.IsAbs(paths[0]) {
-			s.fail(ctx, w, "file", fmt.Errorf("rails-api named %q: want one absolute path", paths))
-			return
+			return fmt.Errorf("rails-api named %q: want one absolute path", paths)
 		}
 		f, info, err := openFile(paths[0])
 		if errors.Is(err, fs.ErrNotExist) {
-			refuse(w, http.StatusNotFound, "404 page not found")
-			return
+			return &refusal{http.StatusNotFound, "404 page not found", err}
 		}
 		if err != nil {
-			s.fail(ctx, w, "file", err)
-			return
+			return err
 		}
 		defer func() { _ = f.Close() }() // it was only read
 		serveFile(w, r, f, info.ModTime())
-	})
+		return nil
+	}, "")
 }
 
 // openFile opens a regular file; anything else is as if it were not there. A pipe
