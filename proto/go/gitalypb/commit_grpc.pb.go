@@ -59,8 +59,8 @@ type CommitServiceClient interface {
 	// Sends every commit in the object store, reachable or not. A repository message with a quarantine
 	// and no alternates gives those of the quarantine alone.
 	ListAllCommits(ctx context.Context, in *ListAllCommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListAllCommitsResponse], error)
-	// Tells whether one commit lies in the history of another. Ids that name nothing are a good
-	// answer: false.
+	// Tells whether one commit lies in the history of another. An id that names nothing is NotFound:
+	// who guards against lost commits must not take it for a no.
 	CommitIsAncestor(ctx context.Context, in *CommitIsAncestorRequest, opts ...grpc.CallOption) (*CommitIsAncestorResponse, error)
 	// Reads what is at a path: facts, and for a blob its content. NotFound when nothing is there,
 	// FailedPrecondition when it is larger than max_size.
@@ -493,8 +493,8 @@ type CommitServiceServer interface {
 	// Sends every commit in the object store, reachable or not. A repository message with a quarantine
 	// and no alternates gives those of the quarantine alone.
 	ListAllCommits(*ListAllCommitsRequest, grpc.ServerStreamingServer[ListAllCommitsResponse]) error
-	// Tells whether one commit lies in the history of another. Ids that name nothing are a good
-	// answer: false.
+	// Tells whether one commit lies in the history of another. An id that names nothing is NotFound:
+	// who guards against lost commits must not take it for a no.
 	CommitIsAncestor(context.Context, *CommitIsAncestorRequest) (*CommitIsAncestorResponse, error)
 	// Reads what is at a path: facts, and for a blob its content. NotFound when nothing is there,
 	// FailedPrecondition when it is larger than max_size.
