@@ -30,9 +30,6 @@ func (s Diff) DiffBlobs(req *gitalypb.DiffBlobsRequest, stream gitalypb.DiffServ
 		return err
 	}
 	defer func() { _ = scratch.Close() }()
-	if repo.ObjectDir != "" { // what the request reads from, the new quarantine does too
-		scratch.Alternates = append(scratch.Alternates, repo.ObjectDir)
-	}
 	var out parts
 	return diff.Blobs(ctx, s.Git, &scratch.Repo.Repo, pairs, o, func(f *diff.File, data []byte, last bool) error {
 		return out.send(data, last, func(p part) error {

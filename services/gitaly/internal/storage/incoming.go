@@ -24,7 +24,8 @@ type Quarantine struct {
 	alternates []string // likewise
 }
 
-// NewQuarantine makes an empty quarantine; Close removes it with what is in it.
+// NewQuarantine makes an empty quarantine; Close removes it with what is in it. It
+// reads from all that the repository does, also from the quarantine of a request.
 func (r *Repo) NewQuarantine() (*Quarantine, error) {
 	dir, err := r.TempDir(r.quarantinePrefix())
 	if err != nil {
@@ -35,8 +36,10 @@ func (r *Repo) NewQuarantine() (*Quarantine, error) {
 		return nil, fmt.Errorf("make quarantine: %w", err)
 	}
 	inside := *r
-	objects := filepath.Join(r.Dir, "objects")
-	inside.ObjectDir, inside.Alternates = dir, append([]string{objects}, r.Alternates...)
+	inside.ObjectDir, inside.Alternates = dir, append([]string{filepath.Join(r.Dir, "objects")}, r.Alternates...)
+	if r.ObjectDir != "" {
+		inside.Alternates = append(inside.Alternates, r.ObjectDir)
+	}
 	q := &Quarantine{Repo: &inside, relative: rel}
 	for _, a := range inside.Alternates {
 		rel, err := filepath.Rel(r.Dir, a)

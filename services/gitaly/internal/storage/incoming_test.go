@@ -51,6 +51,16 @@ func TestQuarantine(t *testing.T) {
 	if err != nil || !has(&found.Repo, fresh) || !has(&found.Repo, old) {
 		t.Errorf("repository with its quarantine: %v", err)
 	}
+	inner, err := found.NewQuarantine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !has(&inner.Repo.Repo, fresh) || !has(&inner.Repo.Repo, old) {
+		t.Error("a quarantine in a quarantine does not hold what that does")
+	}
+	if err := inner.Close(); err != nil {
+		t.Fatal(err)
+	}
 	asked.RelativePath = "a/../two.git"
 	_, err = b.locator.Find(asked)
 	wantErr(t, err, errs.Invalid, `object directory "`+asked.GetGitObjectDirectory()+`" does not belong to the repository`)
