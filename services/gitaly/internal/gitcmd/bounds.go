@@ -2,6 +2,7 @@ package gitcmd
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,12 +19,19 @@ type Bounds struct {
 	Place func(key string) (*process.Cgroup, error)
 }
 
-// bulk are the sub-commands whose work grows with the repository and not with a
-// question, and those that live as long as there are questions: no CPU time is too
-// much for them.
+// bulk are the sub-commands whose work grows with the repository or with what is sent,
+// and not with a question, and those that live as long as there are questions: no CPU
+// time is too much for them.
 var bulk = map[string]bool{ //nolint:gochecknoglobals // a constant
 	"upload-pack": true, "upload-archive": true, "archive": true, "pack-objects": true, "fetch": true, "push": true, "clone": true,
 	"bundle create": true, "fast-export": true, "fsck": true, "repack": true, "index-pack": true, "unpack-objects": true, "cat-file": true,
+	"pack-refs": true, "update-ref": true, "commit-graph write": true, "multi-pack-index write": true, "prune": true, "prune-packed": true,
+	"format-patch": true,
+}
+
+// grows reports whether a run has as much to do as the repository is large.
+func (s Spec) grows() bool {
+	return bulk[s.Name] || s.Background || s.Name == "rev-list" && slices.Contains(s.Flags, "--objects")
 }
 
 // bound sets a process's bounds.
@@ -33,7 +41,7 @@ func (f *Factory) bound(o *process.Options, repo *Repo, s Spec) error {
 	switch {
 	case s.Name == "receive-pack":
 		o.CPU = b.PushCPU
-	case !bulk[s.Name] && !s.Background:
+	case !s.grows():
 		o.CPU = b.CPU
 	}
 	if b.Place == nil {

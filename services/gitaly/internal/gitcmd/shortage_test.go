@@ -87,7 +87,10 @@ func TestFactory_bounds(t *testing.T) {
 		{Spec{Name: "log"}, repo, time.Second, "default/a.git"},
 		{Spec{Name: "receive-pack"}, repo, time.Minute, "default/a.git"},
 		{Spec{Name: "upload-pack"}, repo, 0, "default/a.git"},
-		{Spec{Name: "prune", Background: true}, repo, 0, "default/a.git"},
+		{Spec{Name: "pack-refs"}, repo, 0, "default/a.git"},
+		{Spec{Name: "read-tree", Background: true}, repo, 0, "default/a.git"},
+		{Spec{Name: "rev-list"}, repo, time.Second, "default/a.git"},
+		{Spec{Name: "rev-list", Flags: []string{"--stdin", "--objects"}}, repo, 0, "default/a.git"},
 		{Spec{Name: "version"}, nil, time.Second, "--x/version"},
 	} {
 		o := process.Options{Args: []string{"--x", tc.spec.Name}}
