@@ -191,6 +191,28 @@ func TestServer_errors(t *testing.T) {
 	}
 }
 
+// TestServer_texts: a code with a text of its own has no other; details and the log stay.
+func TestServer_texts(t *testing.T) {
+	t.Parallel()
+	o := grpcx.Options{Texts: map[codes.Code]string{codes.Aborted: "again"}}
+	st, err := status.New(codes.Aborted, "locked").WithDetails(wrapperspb.String("detail"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cause, details := range map[error]int{st.Err(): 1, errs.New(errs.Conflict, "moved"): 0} {
+		got, sent := lines(t.Context(), t, o, rpc, func(context.Context) error { return cause })
+		if s := status.Convert(sent); s.Code() != codes.Aborted || s.Message() != "again" || len(s.Details()) != details {
+			t.Errorf("sent %v with %d details", s, len(s.Details()))
+		}
+		if got[0]["error"] != cause.Error() {
+			t.Errorf("logged %v", got[0])
+		}
+	}
+	if _, sent := lines(t.Context(), t, o, rpc, func(context.Context) error { return errs.New(errs.NotFound, "none") }); status.Convert(sent).Message() != "none" {
+		t.Errorf("another code: %v", sent)
+	}
+}
+
 func TestServer_panic(t *testing.T) {
 	t.Parallel()
 	got, err := lines(t.Context(), t, grpcx.Options{ExposeInternal: true}, rpc, func(context.Context) error { panic("the cause") })

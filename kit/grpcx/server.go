@@ -23,6 +23,8 @@ type Options struct {
 	// ExposeInternal sends the text of internal errors to callers instead of a fixed one. For gitaly, whose callers
 	// are services that expect texts like "cmd wait: exit status 128".
 	ExposeInternal bool
+	// Texts are messages that replace every other that is sent with a code; details stay. The access line has the cause.
+	Texts map[codes.Code]string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -112,7 +114,17 @@ func (o Options) mapped(ctx context.Context, err error) error {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return recoded(sent, codes.DeadlineExceeded)
 	}
-	return sent
+	return o.reworded(sent)
+}
+
+func (o Options) reworded(err error) error {
+	text, ok := o.Texts[status.Code(err)]
+	if !ok {
+		return err
+	}
+	p := status.Convert(err).Proto()
+	p.Message = text
+	return status.FromProto(p).Err()
 }
 
 func recoded(err error, code codes.Code) error {

@@ -106,7 +106,7 @@ func TestRefService_UpdateReferences(t *testing.T) {
 		if status.Code(err) != tc.code || tc.detail != nil && (len(details) != 1 || !proto.Equal(details[0].(proto.Message), tc.detail)) {
 			t.Errorf("%s: %v with %v, want %v with %v", tc.name, err, details, tc.code, tc.detail)
 		}
-		if text := status.Convert(err).Message(); tc.code == codes.Aborted && tc.detail != nil && text != "The operation could not be completed. Please try again." {
+		if text := status.Convert(err).Message(); tc.code == codes.Aborted && text != "The operation could not be completed. Please try again." {
 			t.Errorf("%s: %q", tc.name, text)
 		}
 	}

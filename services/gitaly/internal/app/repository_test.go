@@ -75,9 +75,9 @@ func TestRepositoryService_WriteRef(t *testing.T) {
 		text                     string
 	}{
 		{"new", "refs/heads/n", x.first, zero, codes.OK, ""},
-		{"new again", "refs/heads/n", x.first, zero, codes.Aborted, "reference could not be updated"},
+		{"new again", "refs/heads/n", x.first, zero, codes.Aborted, "The operation could not be completed. Please try again."},
 		{"moved", "refs/heads/n", "main", x.first, codes.OK, ""},
-		{"not where it must be", "refs/heads/n", x.first, x.first, codes.Aborted, "reference could not be updated"},
+		{"not where it must be", "refs/heads/n", x.first, x.first, codes.Aborted, "The operation could not be completed. Please try again."},
 		{"deleted", "refs/heads/n", zero, "", codes.OK, ""},
 		{"HEAD", "HEAD", "refs/heads/old", "", codes.OK, ""},
 		{"HEAD at a commit", "HEAD", x.first, "", codes.InvalidArgument, "HEAD must point at a branch"},

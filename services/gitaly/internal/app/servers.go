@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -195,7 +196,9 @@ func (a *App) newServer(auth gitalyauth.Options, limits *limit.Interceptors) *gr
 		unary, stream = append(unary, limits.Unary), append(stream, limits.Stream)
 	}
 	unary, stream = append(unary, a.refs.Unary, a.writes.Unary), append(stream, a.refs.Stream, a.writes.Stream)
-	options := grpcx.ServerOptions(grpcx.Options{Log: a.log, ExposeInternal: true}, unary, stream)
+	options := grpcx.ServerOptions(grpcx.Options{
+		Log: a.log, ExposeInternal: true, Texts: map[codes.Code]string{codes.Aborted: rpc.AbortedText},
+	}, unary, stream)
 	options = append(options,
 		grpc.Creds(newServerCreds(a.cert, versions[a.cfg.TLS.MinVersion])),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),

@@ -195,7 +195,7 @@ func sameKind(repo, pool *storage.Repo) error {
 func (s *Service) hold(repo *storage.Repo) (func(), error) {
 	release, err := s.o.Keeper.Hold(repo)
 	if errs.KindOf(err) == errs.Exists {
-		return nil, errs.Wrap(errs.Conflict, "The operation could not be completed. Please try again.", err)
+		return nil, errs.Wrap(errs.Conflict, "housekeeping is at work in the repository", err)
 	}
 	return release, err
 }
@@ -240,7 +240,7 @@ func (s *Service) Disconnect(ctx context.Context, repo *storage.Repo) error {
 			return err
 		}
 	}
-	return errs.New(errs.Conflict, "The operation could not be completed. Please try again.")
+	return errs.New(errs.Conflict, "others bring references that need the pool")
 }
 
 // disconnect tries once. It reports false if objects turned out to be missing.

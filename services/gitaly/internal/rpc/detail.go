@@ -6,8 +6,9 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 )
 
-// abortedText is what callers are told with every Aborted (wire/gitaly.md §5.1).
-const abortedText = "The operation could not be completed. Please try again."
+// AbortedText is what callers are told with every Aborted, whatever a handler says
+// (wire/gitaly.md §5.1).
+const AbortedText = "The operation could not be completed. Please try again."
 
 // detailed is an error that carries a message of errors.proto (wire/gitaly.md §17).
 func detailed(code codes.Code, text string, detail protoadapt.MessageV1) error {

@@ -90,7 +90,7 @@ func updateError(err error) error {
 	default:
 		return err
 	}
-	return detailed(codes.Aborted, abortedText, &detail)
+	return detailed(codes.Aborted, err.Error(), &detail)
 }
 
 func lockedReferences(e *ref.LockedError) *gitalypb.ReferencesLockedError {
