@@ -57,6 +57,16 @@ var badPlaces = []badRepository{
 	{"no HEAD", repository("HEAD.git"), codes.FailedPrecondition, `repository not valid: "HEAD" does not exist`},
 }
 
+// inPush is a fine name with the quarantine of a push, where nothing is written: what a
+// reference needs would go with the push.
+var inPush = badRepository{
+	"in a push", &gitalypb.Repository{StorageName: "default", RelativePath: "good.git", GitObjectDirectory: "objects"},
+	codes.InvalidArgument, "the repository must not have object directories",
+}
+
+// readsOnly is an RPC that the protocol takes for one that writes.
+const readsOnly = "/gitaly.CommitService/CommitLanguages"
+
 // noStorage is for a storage whose directory is gone.
 var noStorage = badRepository{"storage is gone", repository("good.git"), codes.NotFound, "storage does not exist"}
 
@@ -119,8 +129,12 @@ func TestRepositoryOfRequest(t *testing.T) {
 	}
 	for name := range present {
 		check(name, badNames...)
-		if notNeeded[name] == "" {
-			check(name, badPlaces...)
+		if notNeeded[name] != "" {
+			continue
+		}
+		check(name, badPlaces...)
+		if method.Of(name).Op != gitalypb.OperationMsg_ACCESSOR && name != readsOnly {
+			check(name, inPush)
 		}
 	}
 	if err := os.Rename(b.dir, b.dir+".away"); err != nil {
@@ -149,7 +163,7 @@ func (row badRepository) of(name string) badRepository {
 		row.text = "origin has different storage than object pool"
 	case row.repo == nil:
 		row.text = "no object pool repository"
-	case slices.Contains(badPlaces, row):
+	case slices.Contains(badPlaces, row), row == inPush: // no pool either
 		row.code, row.text = codes.InvalidArgument, "invalid object pool directory"
 	}
 	return row

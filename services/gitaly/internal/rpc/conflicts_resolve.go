@@ -30,7 +30,7 @@ func (s Conflicts) ResolveConflicts(stream gitalypb.ConflictsService_ResolveConf
 	if header == nil {
 		return invalid("empty ResolveConflictsRequestHeader")
 	}
-	repo, err := s.repository(ctx, header.GetRepository())
+	repo, err := s.standing(ctx, header.GetRepository())
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func (s Operation) UserApplyPatch(stream gitalypb.OperationService_UserApplyPatc
 	if header == nil {
 		return invalid("empty UserApplyPatch_Header")
 	}
-	repo, err := s.repository(ctx, header.GetRepository())
+	repo, err := s.standing(ctx, header.GetRepository())
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 // UserCherryPick applies the change of a commit onto a branch. A dry run finds out
 // whether it fits, and asks and moves nothing.
 func (s Operation) UserCherryPick(ctx context.Context, req *gitalypb.UserCherryPickRequest) (*gitalypb.UserCherryPickResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ func (s Operation) UserCommitFiles(stream gitalypb.OperationService_UserCommitFi
 	if header == nil {
 		return invalid("empty UserCommitFilesRequestHeader")
 	}
-	repo, err := s.repository(ctx, header.GetRepository())
+	repo, err := s.standing(ctx, header.GetRepository())
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 
 // UserCreateBranch makes a branch at a revision.
 func (s Operation) UserCreateBranch(ctx context.Context, req *gitalypb.UserCreateBranchRequest) (*gitalypb.UserCreateBranchResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 // UserDeleteBranch removes a branch, if expected_old_oid is set only when it points
 // there.
 func (s Operation) UserDeleteBranch(ctx context.Context, req *gitalypb.UserDeleteBranchRequest) (*gitalypb.UserDeleteBranchResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 
 // UserFFBranch moves a branch forward to a descendant of its tip.
 func (s Operation) UserFFBranch(ctx context.Context, req *gitalypb.UserFFBranchRequest) (*gitalypb.UserFFBranchResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ func (s Operation) UserMergeBranch(stream gitalypb.OperationService_UserMergeBra
 	if err != nil {
 		return err
 	}
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func (s Operation) UserRebaseConfirmable(stream gitalypb.OperationService_UserRe
 	if header == nil {
 		return invalid("empty UserRebaseConfirmableRequest.Header")
 	}
-	repo, err := s.repository(ctx, header.GetRepository())
+	repo, err := s.standing(ctx, header.GetRepository())
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 // UserRevert takes the change of a commit back, by a commit on a branch. Of a merge
 // it takes back what came with it into the first parent.
 func (s Operation) UserRevert(ctx context.Context, req *gitalypb.UserRevertRequest) (*gitalypb.UserRevertResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 // UserSquash makes one commit out of many. No reference moves: the caller names the
 // commit in a later call.
 func (s Operation) UserSquash(ctx context.Context, req *gitalypb.UserSquashRequest) (*gitalypb.UserSquashResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}

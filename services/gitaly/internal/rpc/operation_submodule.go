@@ -15,7 +15,7 @@ import (
 
 // UserUpdateSubmodule commits another commit of a submodule.
 func (s Operation) UserUpdateSubmodule(ctx context.Context, req *gitalypb.UserUpdateSubmoduleRequest) (*gitalypb.UserUpdateSubmoduleResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}

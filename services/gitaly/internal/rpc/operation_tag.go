@@ -16,7 +16,7 @@ import (
 
 // UserCreateTag makes a tag, annotated if there is a message.
 func (s Operation) UserCreateTag(ctx context.Context, req *gitalypb.UserCreateTagRequest) (*gitalypb.UserCreateTagResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func tagRefused(err error, user *gitalypb.User, c ref.Change) error {
 
 // UserDeleteTag removes a tag. A no of the hooks is part of a good answer.
 func (s Operation) UserDeleteTag(ctx context.Context, req *gitalypb.UserDeleteTagRequest) (*gitalypb.UserDeleteTagResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}

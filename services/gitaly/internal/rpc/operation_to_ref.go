@@ -16,7 +16,7 @@ const mergeRequests = "refs/merge-requests"
 // UserMergeToRef merges a commit into the tip of a branch and puts the merge under
 // refs/merge-requests/. No hook runs.
 func (s Operation) UserMergeToRef(ctx context.Context, req *gitalypb.UserMergeToRefRequest) (*gitalypb.UserMergeToRefResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (s Operation) UserMergeToRef(ctx context.Context, req *gitalypb.UserMergeTo
 // UserRebaseToRef rebases commits onto the tip of a branch and puts the last one
 // under refs/merge-requests/. No hook runs.
 func (s Operation) UserRebaseToRef(ctx context.Context, req *gitalypb.UserRebaseToRefRequest) (*gitalypb.UserRebaseToRefResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 // UserUpdateBranch moves a branch from one commit to another. A no of the hooks is
 // part of a good answer.
 func (s Operation) UserUpdateBranch(ctx context.Context, req *gitalypb.UserUpdateBranchRequest) (*gitalypb.UserUpdateBranchResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ func (s Ref) UpdateReferences(stream gitalypb.RefService_UpdateReferencesServer)
 		return err
 	}
 	ctx := stream.Context()
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func lockedReferences(e *ref.LockedError) *gitalypb.ReferencesLockedError {
 // DeleteRefs deletes references whatever they point at, all or none: the named ones,
 // or all but those below some prefixes.
 func (s Ref) DeleteRefs(ctx context.Context, req *gitalypb.DeleteRefsRequest) (*gitalypb.DeleteRefsResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}

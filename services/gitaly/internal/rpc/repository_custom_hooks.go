@@ -12,7 +12,7 @@ func (s Repository) SetCustomHooks(stream gitalypb.RepositoryService_SetCustomHo
 	if err != nil {
 		return err
 	}
-	repo, err := s.repository(stream.Context(), first.GetRepository())
+	repo, err := s.standing(stream.Context(), first.GetRepository())
 	if err != nil {
 		return err
 	}

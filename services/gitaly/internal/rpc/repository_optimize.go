@@ -12,7 +12,7 @@ import (
 // calls for one repository the second gets AlreadyExists. Strategies that move objects
 // to other storages are Unimplemented.
 func (s Repository) OptimizeRepository(ctx context.Context, req *gitalypb.OptimizeRepositoryRequest) (*gitalypb.OptimizeRepositoryResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (s Repository) OptimizeRepository(ctx context.Context, req *gitalypb.Optimi
 func (s Repository) PruneUnreachableObjects(
 	ctx context.Context, req *gitalypb.PruneUnreachableObjectsRequest,
 ) (*gitalypb.PruneUnreachableObjectsResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}

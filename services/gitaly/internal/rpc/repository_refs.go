@@ -34,7 +34,7 @@ func (s Repository) HasLocalBranches(ctx context.Context, req *gitalypb.HasLocal
 // WriteRef points a reference at a revision, without hooks and without asking
 // anybody: callers have decided already. HEAD is pointed at a reference by name.
 func (s Repository) WriteRef(ctx context.Context, req *gitalypb.WriteRefRequest) (*gitalypb.WriteRefResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
+	repo, err := s.standing(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}

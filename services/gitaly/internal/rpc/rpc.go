@@ -65,8 +65,8 @@ func (d *Deps) repository(ctx context.Context, msg *gitalypb.Repository) (*stora
 	return d.Locator.Find(msg)
 }
 
-// standing is repository for RPCs that bring objects or change where they are: a
-// push's quarantine is no place for that.
+// standing is repository for RPCs that write: what they bring, and what a reference of
+// theirs needs, must not lie in the quarantine of a push, which may be refused.
 func (d *Deps) standing(ctx context.Context, msg *gitalypb.Repository) (*storage.Repo, error) {
 	repo, err := d.repository(ctx, msg)
 	if err == nil && (repo.ObjectDir != "" || len(repo.Alternates) > 0) {

@@ -20,7 +20,7 @@ func (s SmartHTTP) PostReceivePack(stream gitalypb.SmartHTTPService_PostReceiveP
 	case first.Data != nil:
 		return invalid("non-empty Data")
 	}
-	repo, err := s.repository(ctx, first.GetRepository())
+	repo, err := s.standing(ctx, first.GetRepository())
 	if err != nil {
 		return err
 	}

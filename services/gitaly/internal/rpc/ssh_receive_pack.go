@@ -23,7 +23,7 @@ func (s SSH) SSHReceivePack(stream gitalypb.SSHService_SSHReceivePackServer) err
 	case first.Stdin != nil:
 		return invalid("non-empty data in first request")
 	}
-	repo, err := s.repository(ctx, first.GetRepository())
+	repo, err := s.standing(ctx, first.GetRepository())
 	if err != nil {
 		return err
 	}
