@@ -29,6 +29,8 @@ const (
 // ErrInvalid is the error of every token that is not accepted.
 var ErrInvalid = errors.New("invalid token")
 
+var errNoSecret = errors.New("no secret is configured")
+
 // Sign returns a token of the issuer, valid for 60 s from now.
 func Sign(secret []byte, issuer string, now time.Time) (string, error) {
 	claims := jwt.RegisteredClaims{
@@ -62,7 +64,7 @@ func Verify(secrets [][]byte, issuer, token string, now time.Time) error {
 		opts = append(opts, jwt.WithExpirationRequired())
 	}
 	parser := jwt.NewParser(opts...)
-	err := errors.New("no secret is configured")
+	err := errNoSecret
 	for _, secret := range secrets {
 		if err = verifyOne(parser, secret, issuer, token, now); err == nil {
 			return nil
