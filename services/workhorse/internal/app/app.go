@@ -25,6 +25,8 @@ import (
 	"gitsplit/services/workhorse/internal/preauth"
 	"gitsplit/services/workhorse/internal/proxy"
 	"gitsplit/services/workhorse/internal/senddata"
+	"gitsplit/services/workhorse/internal/store"
+	"gitsplit/services/workhorse/internal/upload"
 )
 
 // secretSize is the length of the secret shared with rails-api.
@@ -36,6 +38,7 @@ type App struct {
 	log      *slog.Logger
 	api      *api.Client
 	gitalys  *gitalyclient.Pool
+	uploads  *store.Store
 	probes   *probe.Set
 	public   []net.Listener // the first is the one of the flags
 	internal net.Listener   // nil without an internal listener
@@ -68,6 +71,10 @@ func New(ctx context.Context, c Config, log *slog.Logger) (_ *App, err error) {
 		return nil, fmt.Errorf("document_root: %w", err)
 	}
 	a.gitalys = gitalyclient.NewPool(gitalyclient.Options{ClientName: "gitlab-workhorse", Log: log})
+	a.uploads = store.New(store.Options{TempDir: c.Uploads.TempDir, Log: log, Now: time.Now})
+	for _, dir := range c.Uploads.Unfinished {
+		a.uploads.Sweep(ctx, dir)
+	}
 	a.probes = probe.New(reg)
 	a.probes.Add("rails-api", a.api.Check)
 	if err := a.doors(reg, key); err != nil {
@@ -121,10 +128,14 @@ func (a *App) handlers(reg prometheus.Registerer, key []byte) front.Handlers {
 	toRails := proxy.Options{API: a.api, Delegates: sender, BodyLimit: a.config.ProxyBodyLimit, Log: a.log, Now: time.Now}
 	backend := proxy.New(toRails)
 	toRails.JSON = true
+	uploads := upload.New(upload.Options{
+		Auth: auth, Next: backend, Store: a.uploads, Secret: key, Metrics: upload.NewMetrics(reg), Log: a.log, Now: time.Now,
+	})
 	return front.Handlers{
 		InfoRefs:    auth.Then("", git.InfoRefs),
 		UploadPack:  git.Inflate(limits.UploadPackBody, auth.Then("", git.UploadPack)),
 		ReceivePack: git.Inflate(limits.InflatedPush, auth.Then("", git.ReceivePack)),
+		BodyUpload:  uploads.Body(),
 		Health:      proxy.Health(backend),
 		API:         proxy.New(toRails),
 		Proxy:       backend,

@@ -57,8 +57,19 @@ type Config struct {
 	ClientReadTimeout  config.Duration `toml:"client_read_timeout"`
 	ClientWriteTimeout config.Duration `toml:"client_write_timeout"`
 
-	Git      Git    `toml:"git"`
-	LogLevel string `toml:"log_level"`
+	Git      Git     `toml:"git"`
+	Uploads  Uploads `toml:"uploads"`
+	LogLevel string  `toml:"log_level"`
+}
+
+// Uploads says where uploads lie before rails-api has them.
+type Uploads struct {
+	// TempDir is for uploads on their way to object storage; "" is the system's.
+	// Where others go, rails-api says with each of them.
+	TempDir string `toml:"temp_dir"`
+	// Unfinished are the directories that rails-api names: what a killed workhorse
+	// left there is removed at start.
+	Unfinished []string `toml:"unfinished"`
 }
 
 // Listener is one listening address.

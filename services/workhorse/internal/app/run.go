@@ -65,6 +65,9 @@ func (a *App) close() error {
 	if a.api != nil {
 		a.api.Close()
 	}
+	if a.uploads != nil {
+		a.uploads.Close()
+	}
 	var faults []error
 	if a.gitalys != nil {
 		faults = append(faults, a.gitalys.Close())

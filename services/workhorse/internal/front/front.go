@@ -22,6 +22,7 @@ type Handlers struct {
 	InfoRefs    http.Handler // GET <repository>.git/info/refs of a pack service
 	UploadPack  http.Handler // POST <repository>.git/git-upload-pack
 	ReceivePack http.Handler // POST <repository>.git/git-receive-pack
+	BodyUpload  http.Handler // requests whose body is one file
 	Health      http.Handler // /-/health, /-/liveness, /-/readiness
 	API         http.Handler // /api/, but the internal API
 	Proxy       http.Handler // what rails-api answers to our own services, and LFS
@@ -75,8 +76,8 @@ func New(h Handlers, o Options) http.Handler {
 	return correlation.Middleware(o.Policy.TrustID)(next)
 }
 
-// router is the table of routes; the first match wins. Routes to come (LFS and
-// uploads, CI, web sockets) have their place where wire/workhorse.md §3 has them.
+// router is the table of routes; the first match wins. Routes to come (CI,
+// web sockets) have their place where wire/workhorse.md §3 has them.
 func (f *Front) router(h Handlers) http.Handler {
 	r := mux.NewRouter().SkipClean(true).UseEncodedPath() // check has cleaned the path
 	add := func(name string, handler http.Handler, match mux.MatcherFunc) *mux.Route {
@@ -85,6 +86,8 @@ func (f *Front) router(h Handlers) http.Handler {
 	add("/:repository.git/info/refs", h.InfoRefs, f.repository(isInfoRefs))
 	add("/:repository.git/git-upload-pack", h.UploadPack, f.repository(isPack("git-upload-pack")))
 	add("/:repository.git/git-receive-pack", h.ReceivePack, f.repository(isPack("git-receive-pack")))
+	add("/:repository.git/gitlab-lfs/objects/:oid/:size", h.BodyUpload, f.repository(isLFSUpload))
+	add("/:repository.git/gitlab-lfs/objects/:oid", h.Proxy, f.repository(isLFSDownload))
 	for _, call := range internalCalls {
 		add(internalPrefix+call, h.Proxy, f.exactly(internalPrefix+call))
 	}

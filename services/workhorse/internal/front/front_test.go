@@ -67,7 +67,8 @@ func openDoor(t *testing.T, internal bool, root string) *door {
 		t.Fatal(err)
 	}
 	h := New(Handlers{InfoRefs: say("info-refs"), UploadPack: say("upload-pack"), ReceivePack: say("receive-pack"),
-		Health: say("health"), API: say("api"), Proxy: say("proxy"), Pages: say("pages")},
+		BodyUpload: say("body-upload"),
+		Health:     say("health"), API: say("api"), Proxy: say("proxy"), Pages: say("pages")},
 		Options{Internal: internal, Root: root, Log: log, Metrics: NewMetrics(prometheus.NewRegistry()),
 			Timeouts: Timeouts{Read: 300 * time.Millisecond, Write: time.Minute}})
 	srv := httptest.NewUnstartedServer(nil)
@@ -151,6 +152,10 @@ func TestFront_routes(t *testing.T) {
 	post := func(path, contentType string) string {
 		return "POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Type: " + contentType + "\r\n\r\n"
 	}
+	put := func(path, contentType string) string {
+		return "PUT" + strings.TrimPrefix(post(path, contentType), "POST")
+	}
+	oid := strings.Repeat("ab", 32)
 	cases := []struct {
 		name, request, want string // want is the handler and what it saw, or a status
 	}{
@@ -174,6 +179,12 @@ func TestFront_routes(t *testing.T) {
 		{"get of a pack service", get("/g/a.git/git-upload-pack"), "404"},
 		{"more below", post("/g/a.git/git-upload-pack/x", "application/x-git-upload-pack-request"), "404"},
 		{"lfs batch", post("/g/a.git/info/lfs/objects/batch", "application/vnd.git-lfs+json"), "proxy /g/a.git/info/lfs/objects/batch"},
+		{"lfs upload", put("/g/a.git/gitlab-lfs/objects/"+oid+"/12", "application/octet-stream"), "body-upload /g/a.git/gitlab-lfs/objects/" + oid + "/12"},
+		{"lfs upload of another type", put("/g/a.git/gitlab-lfs/objects/"+oid+"/12", "text/plain"), "404"},
+		{"lfs upload without a size", put("/g/a.git/gitlab-lfs/objects/"+oid+"/", "application/octet-stream"), "404"},
+		{"lfs upload of no object", put("/g/a.git/gitlab-lfs/objects/"+oid[1:]+"/12", "application/octet-stream"), "404"},
+		{"lfs permission from outside", put("/g/a.git/gitlab-lfs/objects/"+oid+"/12/authorize", "application/octet-stream"), "404"},
+		{"lfs download", get("/g/a.git/gitlab-lfs/objects/" + oid), "proxy /g/a.git/gitlab-lfs/objects/" + oid},
 		{"without .git", get("/g/a/info/refs?service=git-upload-pack"), "pages /g/a/info/refs?service=git-upload-pack"},
 		{"the repository's page", get("/g/a.git"), "pages /g/a.git"},
 		{"api", get("/api/v4/projects/g%2fa"), "api /api/v4/projects/g%2Fa"},

@@ -55,8 +55,7 @@ func isPack(service string) func(*http.Request, string) bool {
 	}
 }
 
-// isLFS matches what git-lfs asks of rails-api; object transfers are not offered
-// yet.
+// isLFS matches what git-lfs asks of rails-api, besides the transfers of objects.
 func isLFS(_ *http.Request, rest string) bool { return strings.HasPrefix(rest, "info/lfs/") }
 
 // soleHeader returns the value of a header that was sent exactly once, or "".

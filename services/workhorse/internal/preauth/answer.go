@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"gitsplit/services/workhorse/internal/gitaly"
+	"gitsplit/services/workhorse/internal/store"
 )
 
 // Answer is what rails-api says about a permitted request
@@ -22,6 +23,8 @@ type Answer struct {
 	Repository       gitaly.Repository
 	GitalyServer     gitaly.Server
 	GitConfigOptions []string // for receive-pack only
+
+	store.Destination // of an upload
 }
 
 // Username returns the actor's login, or "".

@@ -1,0 +1,238 @@
+package app_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gitsplit/kit/apijwt"
+	"gitsplit/kit/config"
+	"gitsplit/services/workhorse/internal/api"
+	"gitsplit/services/workhorse/internal/app"
+)
+
+// lfsPath is where a body of that size is uploaded.
+func lfsPath(size int) string {
+	return fmt.Sprintf("/g/app.git/gitlab-lfs/objects/%s/%d", strings.Repeat("ab", 32), size)
+}
+
+const octets = "application/octet-stream"
+
+// stored is what rails-api was told of an upload, and what it found.
+type stored struct {
+	r       *http.Request
+	form    url.Values
+	content string
+}
+
+// uploads makes the fake of rails-api permit uploads with the answer and hand what
+// follows to finish, which may be nil. It returns a channel of what arrived.
+func (s *setup) uploads(answer map[string]any, finish func(http.ResponseWriter, stored)) <-chan stored {
+	arrived := make(chan stored, 1)
+	handle := func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/authorize") {
+			w.Header().Set("Content-Type", api.MediaType)
+			_ = json.NewEncoder(w).Encode(answer)
+			return
+		}
+		got := stored{r: r}
+		if err := r.ParseMultipartForm(1 << 20); err != nil && err != http.ErrNotMultipart { //nolint:errorlint // as documented
+			s.t.Errorf("form: %v", err)
+		}
+		got.form = r.PostForm
+		if path := got.form.Get("file.path"); path != "" {
+			content, err := os.ReadFile(path)
+			if err != nil {
+				s.t.Errorf("stored file: %v", err)
+			}
+			got.content = string(content)
+		}
+		if finish != nil {
+			finish(w, got)
+		}
+		arrived <- got
+	}
+	s.rails.preauth, s.rails.proxied = handle, handle
+	return arrived
+}
+
+func assertEmpty(t *testing.T, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		t.Errorf("%s is left behind", e.Name())
+	}
+}
+
+func TestUpload_body(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	dir := filepath.Join(t.TempDir(), "tmp", "uploads")
+	arrived := s.uploads(map[string]any{"TempPath": dir, "MaximumSize": 11, "UploadHashFunctions": []string{"sha256"}},
+		func(w http.ResponseWriter, _ stored) { w.WriteHeader(http.StatusAccepted) })
+	res, body := s.do("PUT", lfsPath(11)+"?x=%20y", strings.NewReader("hello world"), "Content-Type", octets,
+		"Gitlab-Workhorse-Multipart-Fields", "forged", "Content-Disposition", "attachment")
+	if res.StatusCode != http.StatusAccepted || body != "" {
+		t.Fatalf("answer %d %q", res.StatusCode, body)
+	}
+	got := <-arrived
+	if got.content != "hello world" {
+		t.Errorf("stored %q", got.content)
+	}
+	if got.r.RequestURI != lfsPath(11)+"?x=%20y" || got.r.Method != "PUT" {
+		t.Errorf("rails-api was asked %s %s", got.r.Method, got.r.RequestURI)
+	}
+	if err := apijwt.Verify([][]byte{s.rails.secret}, apijwt.WorkhorseIssuer, got.r.Header.Get(apijwt.WorkhorseHeader), time.Now()); err != nil {
+		t.Error(err)
+	}
+	files, err := apijwt.VerifyFields([][]byte{s.rails.secret}, got.r.Header.Get(apijwt.FieldsHeader))
+	path := got.form.Get("file.path")
+	if err != nil || !cmp.Equal(files, map[string]string{"file": path}) || filepath.Dir(path) != dir {
+		t.Errorf("fields %v, %v; path %q", files, err, path)
+	}
+	fields, err := apijwt.VerifyUpload([][]byte{s.rails.secret}, got.form.Get("file.gitlab-workhorse-upload"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte("hello world"))
+	want := map[string]string{"name": "upload", "path": path, "remote_id": "", "remote_url": "", "size": "11",
+		"sha256": hex.EncodeToString(sum[:]), "upload_duration": fields["upload_duration"]}
+	if diff := cmp.Diff(want, fields); diff != "" {
+		t.Errorf("signed fields (-want +got):\n%s", diff)
+	}
+	for name, value := range want {
+		if got.form.Get("file."+name) != value {
+			t.Errorf("field file.%s = %q, want %q", name, got.form.Get("file."+name), value)
+		}
+	}
+	if got.r.Header.Get("Content-Disposition") != "" || len(got.form) != len(want)+1 {
+		t.Errorf("headers %v, form %v", got.r.Header, got.form)
+	}
+	assertEmpty(t, dir)
+}
+
+// Uploads that fail leave nothing, and say why.
+func TestUpload_refused(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		name    string
+		answer  map[string]any
+		body    io.Reader
+		status  int
+		text    string
+		arrives bool
+	}{
+		{name: "too large as announced", answer: map[string]any{"MaximumSize": 5}, body: strings.NewReader("123456789"), status: 413,
+			text: "RequestBody: upload failed: the upload size 9 is over maximum of 5 bytes: entity is too large\n"},
+		{name: "too large while reading", answer: map[string]any{"MaximumSize": 5}, body: io.MultiReader(strings.NewReader("123456789")), status: 413,
+			text: "RequestBody: upload failed: entity is too large\n"},
+		{name: "unknown sum", answer: map[string]any{"UploadHashFunctions": []string{"crc32"}}, body: strings.NewReader("x"), status: 500,
+			text: "Internal Server Error\n"},
+		{name: "two places", answer: map[string]any{"RemoteObject": map[string]any{"ID": "x", "StoreURL": "http://x"}}, body: strings.NewReader("x"),
+			status: 500, text: "Internal Server Error\n"},
+		{name: "no place", answer: map[string]any{"TempPath": ""}, body: strings.NewReader("x"), status: 500, text: "Internal Server Error\n"},
+		{name: "place cannot be made", answer: map[string]any{"TempPath": "/dev/null/x"}, body: strings.NewReader("x"), status: 500,
+			text: "Internal Server Error\n"},
+		{name: "rails-api refuses what was stored", body: strings.NewReader("x"), status: 422, text: "Unprocessable entity\n", arrives: true},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, nil)
+			dir := t.TempDir()
+			answer := map[string]any{"TempPath": dir}
+			for key, value := range tc.answer {
+				answer[key] = value
+			}
+			arrived := s.uploads(answer, func(w http.ResponseWriter, _ stored) {
+				http.Error(w, "Unprocessable entity", http.StatusUnprocessableEntity)
+			})
+			res, text := s.do("PUT", lfsPath(1), tc.body, "Content-Type", octets)
+			if res.StatusCode != tc.status || text != tc.text {
+				t.Errorf("answer %d %q, want %d %q", res.StatusCode, text, tc.status, tc.text)
+			}
+			if tc.arrives {
+				<-arrived
+			}
+			select {
+			case <-arrived:
+				t.Error("the request went on to rails-api")
+			default:
+			}
+			assertEmpty(t, dir)
+		})
+	}
+}
+
+// A client that leaves or stops in the middle leaves nothing behind.
+func TestUpload_brokenOff(t *testing.T) {
+	t.Parallel()
+	for name, leave := range map[string]bool{"client leaves": true, "client stops": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, func(c *app.Config) { c.ClientReadTimeout = config.Duration(300 * time.Millisecond) })
+			dir := t.TempDir()
+			s.uploads(map[string]any{"TempPath": dir}, func(http.ResponseWriter, stored) { t.Error("half an upload went on to rails-api") })
+			r, w := io.Pipe()
+			req, err := http.NewRequestWithContext(t.Context(), "PUT", s.base()+lfsPath(100), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", octets)
+			req.ContentLength = 100
+			done := make(chan error, 1)
+			go func() {
+				res, err := client(t, "").Do(req)
+				if err == nil {
+					err = fmt.Errorf("status %d", res.StatusCode)
+					_ = res.Body.Close()
+				}
+				done <- err
+			}()
+			_, _ = w.Write(bytes.Repeat([]byte("x"), 10))
+			if leave {
+				_ = w.CloseWithError(io.ErrUnexpectedEOF)
+			}
+			err = <-done
+			_ = w.Close()
+			if !leave && err.Error() != "status 408" {
+				t.Errorf("answer: %v", err)
+			}
+			if err := s.stop(); err != nil { // waits for the request
+				t.Error(err)
+			}
+			assertEmpty(t, dir)
+		})
+	}
+}
+
+// What a killed process left is removed at start, and nothing else.
+func TestUpload_leftover(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, name := range []string{"gitlab-workhorse-upload123", "other"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(t, func(c *app.Config) { c.Uploads.Unfinished = []string{dir, filepath.Join(dir, "absent")} })
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 1 || left[0].Name() != "other" {
+		t.Errorf("left are %v, %v", left, err)
+	}
+}
