@@ -12,6 +12,8 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/ssh"
 
@@ -80,18 +82,30 @@ func (c *Checker) Identity(ctx context.Context, principal string, cert *ssh.Cert
 	if cert.CertType != ssh.UserCert {
 		return session.Identity{}, errors.New("not a user certificate")
 	}
-	if err := checkName(cert.KeyId); err != nil {
-		return session.Identity{}, err
-	}
 	checker := ssh.CertChecker{SupportedCriticalOptions: []string{sourceAddress}, Clock: c.now}
 	if err := checker.CheckCert(principal, cert); err != nil {
 		return session.Identity{}, err
 	}
+	if err := checkSignature(cert.Signature.Format); err != nil {
+		return session.Identity{}, err
+	}
 	if c.trusts(cert.SignatureKey) {
+		if err := checkName(cert.KeyId); err != nil {
+			return session.Identity{}, err
+		}
 		return session.Identity{Username: cert.KeyId}, nil
 	}
 	if c.groups == nil {
 		return session.Identity{}, errs.Wrap(errs.NotFound, errDisabled.Error(), errDisabled)
+	}
+	return c.member(ctx, cert)
+}
+
+// member asks whom the authority of a group means. Its certificates name a user or
+// the address of one's e-mail, so that only what can be neither is refused here.
+func (c *Checker) member(ctx context.Context, cert *ssh.Certificate) (session.Identity, error) {
+	if name := cert.KeyId; name == "" || len(name) > longestName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+		return session.Identity{}, errors.New("the certificate names nobody")
 	}
 	fingerprint := strings.TrimPrefix(ssh.FingerprintSHA256(cert.SignatureKey), "SHA256:")
 	answer, err := c.groups.AuthorizedCerts(ctx, fingerprint, cert.KeyId)
@@ -117,12 +131,25 @@ func (c *Checker) trusts(authority ssh.PublicKey) bool {
 	return false
 }
 
+// checkSignature refuses what collisions can forge, which the library takes from an
+// authority.
+func checkSignature(format string) error {
+	switch format {
+	case ssh.KeyAlgoRSA, ssh.InsecureKeyAlgoDSA: //nolint:staticcheck // named in order to refuse it
+		return fmt.Errorf("the certificate is signed with %s, which is SHA-1", format)
+	}
+	return nil
+}
+
+// longestName bounds what a certificate may call its holder, in bytes.
+const longestName = 255
+
 // checkName refuses names that no user has: 2 to 255 letters, digits, dots,
 // underscores and dashes, alphanumeric at both ends, and no two of the signs in a row.
 func checkName(name string) error {
-	const shortest, longest = 2, 255
+	const shortest = 2
 	bad := errors.New("the certificate's identity is no user name")
-	if len(name) < shortest || len(name) > longest {
+	if len(name) < shortest || len(name) > longestName {
 		return bad
 	}
 	sign := true // as before the first letter: none may stand there

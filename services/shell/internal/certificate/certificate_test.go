@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"os"
 	"path/filepath"
@@ -26,6 +27,24 @@ func signer(t *testing.T) ssh.Signer {
 		t.Fatal(err)
 	}
 	s, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// sha1Signer is an authority of old that signs with ssh-rsa.
+func sha1Signer(t *testing.T) ssh.Signer {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err = ssh.NewSignerWithAlgorithms(s.(ssh.AlgorithmSigner), []string{ssh.KeyAlgoRSA})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +84,7 @@ type groups struct {
 }
 
 func (g groups) AuthorizedCerts(_ context.Context, fingerprint, identifier string) (internalapi.AuthorizedCert, error) {
-	if fingerprint != g.fingerprint || identifier != "ada" {
+	if fingerprint != g.fingerprint || identifier != "ada" && identifier != "ada@example.org" {
 		return internalapi.AuthorizedCert{}, &internalapi.Error{Status: 404, Message: "Certificate Not Found"}
 	}
 	return g.answer, g.err
@@ -94,6 +113,8 @@ func TestChecker(t *testing.T) {
 	}{
 		{"trusted", "git", issue(t, ca, nil), session.Identity{Username: "ada"}, ""},
 		{"of a group", "git", issue(t, groupCA, nil), session.Identity{Username: "ada.l", Namespace: "team"}, ""},
+		{"of a group, by e-mail", "git", issue(t, groupCA, func(c *ssh.Certificate) { c.KeyId = "ada@example.org" }),
+			session.Identity{Username: "ada.l", Namespace: "team"}, ""},
 		{"no principals", "whoever", issue(t, ca, func(c *ssh.Certificate) { c.ValidPrincipals = nil }), session.Identity{Username: "ada"}, ""},
 		{"from its addresses", "git", issue(t, ca, func(c *ssh.Certificate) { c.CriticalOptions = map[string]string{"source-address": "192.0.2.0/24"} }),
 			session.Identity{Username: "ada"}, ""},
@@ -109,6 +130,12 @@ func TestChecker(t *testing.T) {
 			cert.KeyId = "root"
 			return cert
 		}(), session.Identity{}, "signature"},
+		{"signed with SHA-1", "git", issue(t, sha1Signer(t), nil), session.Identity{}, "signed with ssh-rsa"},
+		{"an e-mail address for a name", "git", issue(t, ca, func(c *ssh.Certificate) { c.KeyId = "ada@example.org" }), session.Identity{}, "no user name"},
+		{"of a group, no name", "git", issue(t, groupCA, func(c *ssh.Certificate) { c.KeyId = "" }), session.Identity{}, "names nobody"},
+		{"of a group, line break", "git", issue(t, groupCA, func(c *ssh.Certificate) { c.KeyId = "ada\n" }), session.Identity{}, "names nobody"},
+		{"of a group, no UTF-8", "git", issue(t, groupCA, func(c *ssh.Certificate) { c.KeyId = "ada\xff" }), session.Identity{}, "names nobody"},
+		{"of a group, long name", "git", issue(t, groupCA, func(c *ssh.Certificate) { c.KeyId = strings.Repeat("a", 256) }), session.Identity{}, "names nobody"},
 		{"no name", "git", issue(t, ca, func(c *ssh.Certificate) { c.KeyId = "" }), session.Identity{}, "no user name"},
 		{"short name", "git", issue(t, ca, func(c *ssh.Certificate) { c.KeyId = "a" }), session.Identity{}, "no user name"},
 		{"sign at the end", "git", issue(t, ca, func(c *ssh.Certificate) { c.KeyId = "ada." }), session.Identity{}, "no user name"},
