@@ -125,13 +125,19 @@ func (s *Store) Withdraw(ctx context.Context, id int64) error { return s.withdra
 // Abandon is Withdraw for a project that was reserved and not published.
 func (s *Store) Abandon(ctx context.Context, id int64) error { return s.withdraw(ctx, id, "creating") }
 
+// ownDeployKeys removes the deploy keys that open no other project: nobody could
+// manage them any more, and nobody else could have the same key.
+const ownDeployKeys = `
+	DELETE FROM ssh_keys k USING deploy_keys_projects d WHERE d.key_id = k.id AND d.project_id = $1 AND k.kind = 'deploy'
+		AND NOT EXISTS (SELECT 1 FROM deploy_keys_projects o JOIN projects p ON p.id = o.project_id WHERE o.key_id = k.id AND p.state <> 'deleting')`
+
 func (s *Store) withdraw(ctx context.Context, id int64, from string) error {
 	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		if err := postgres.Exec(ctx, tx, what, "UPDATE projects SET state = 'deleting' WHERE id = $1 AND state = $2", id, from); err != nil {
 			return err
 		}
-		for _, table := range []string{"DELETE FROM routes WHERE project_id = $1", "DELETE FROM redirect_routes WHERE project_id = $1"} {
-			if _, err := tx.Exec(ctx, table, id); err != nil {
+		for _, remove := range []string{"DELETE FROM routes WHERE project_id = $1", "DELETE FROM redirect_routes WHERE project_id = $1", ownDeployKeys} {
+			if _, err := tx.Exec(ctx, remove, id); err != nil {
 				return postgres.Error(err, what)
 			}
 		}

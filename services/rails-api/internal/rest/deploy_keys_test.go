@@ -73,3 +73,20 @@ func TestDeployKeys(t *testing.T) {
 	b.as(ann).delete("projects/"+id(other.ID)+"/deploy_keys/"+id(k.ID)).text(204, "")
 	b.as(eve).post("user/keys", map[string]any{"title": "mine now", "key": ed25519Key}).want(201)
 }
+
+// TestDeployKeys_projectDeleted: a key goes with the last project that has it, and
+// may then be anybody's.
+func TestDeployKeys_projectDeleted(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ann, eve := b.person("ann"), b.person("eve")
+	first, last := b.project(ann, map[string]any{"path": "first"}), b.project(ann, map[string]any{"path": "last"})
+	var k struct{ ID int64 }
+	b.as(ann).post("projects/ann%2Ffirst/deploy_keys", map[string]any{"title": "ci", "key": ed25519Key}).want(201).into(&k)
+	b.as(ann).post("projects/ann%2Flast/deploy_keys/"+id(k.ID)+"/enable", nil).want(201)
+	b.as(ann).delete("projects/" + id(first.ID)).want(202)
+	b.as(ann).get("projects/ann%2Flast/deploy_keys/" + id(k.ID)).want(200)
+	b.as(eve).post("user/keys", map[string]any{"title": "mine", "key": ed25519Key}).want(400)
+	b.as(ann).delete("projects/" + id(last.ID)).want(202)
+	b.as(eve).post("user/keys", map[string]any{"title": "mine now", "key": ed25519Key}).want(201)
+}
