@@ -74,8 +74,21 @@ func (f *fakeGitaly) ServerInfo(ctx context.Context, _ *gitalypb.ServerInfoReque
 	return &gitalypb.ServerInfoResponse{}, f.serverInfo(ctx)
 }
 
-// start serves f on a Unix socket, as gitaly does, and returns a connection of a pool to it.
+// start serves f and returns a connection of a pool to it.
 func start(t testing.TB, f *fakeGitaly) *grpc.ClientConn {
+	t.Helper()
+	address := serve(t, f)
+	pool := gitalyclient.NewPool(gitalyclient.Options{ClientName: "gitsplit-test"})
+	t.Cleanup(func() { _ = pool.Close() })
+	conn, err := pool.Conn(address, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// serve serves f on a Unix socket, as gitaly does, and returns its address.
+func serve(t testing.TB, f *fakeGitaly) string {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "g.sock")
 	ln, err := net.Listen("unix", socket) //nolint:noctx // a socket of our own
@@ -96,13 +109,8 @@ func start(t testing.TB, f *fakeGitaly) *grpc.ClientConn {
 			t.Errorf("serve: %v", err)
 		}
 	}()
-	pool := gitalyclient.NewPool(gitalyclient.Options{ClientName: "gitsplit-test"})
-	t.Cleanup(func() { _ = pool.Close(); srv.Stop(); <-done })
-	conn, err := pool.Conn("unix:"+socket, token)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return conn
+	t.Cleanup(func() { srv.Stop(); <-done })
+	return "unix:" + socket
 }
 
 // bounded is a context that ends a test that hangs.

@@ -4,6 +4,7 @@
 package gitalyclient
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,12 +32,11 @@ type Options struct {
 	Dial []grpc.DialOption
 }
 
-type key struct{ address, token string }
+type key struct{ address, token, retry string }
 
-// Pool keeps one connection for each gitaly address and token. Safe for concurrent use.
+// Pool keeps one connection for each gitaly address, token and retry policy. Safe for concurrent use.
 type Pool struct {
-	o             Options
-	serviceConfig string
+	o Options
 
 	mu     sync.Mutex
 	conns  map[key]*grpc.ClientConn
@@ -48,13 +48,19 @@ func NewPool(o Options) *Pool {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Pool{o: o, serviceConfig: serviceConfig(), conns: make(map[key]*grpc.ClientConn)}
+	return &Pool{o: o, conns: make(map[key]*grpc.ClientConn)}
 }
 
 // Conn returns the connection for an address, made on first use; it connects with the first call on it and again
 // when lost. With an empty token calls are not authenticated. The pool owns the connection: do not close it.
 // Errors: `no gitaly_address given`, `invalid connection string: "<raw>"`, or that the pool is closed.
 func (p *Pool) Conn(address, token string) (*grpc.ClientConn, error) {
+	return p.ConnRetrying(address, token, nil)
+}
+
+// ConnRetrying is Conn with a retry policy in gRPC's JSON, as the internal API may give one, in place of the default.
+// No policy is the default. One that gRPC does not accept is an error.
+func (p *Pool) ConnRetrying(address, token string, policy json.RawMessage) (*grpc.ClientConn, error) {
 	if address == "" {
 		return nil, errors.New("no gitaly_address given")
 	}
@@ -63,11 +69,14 @@ func (p *Pool) Conn(address, token string) (*grpc.ClientConn, error) {
 	if p.closed {
 		return nil, errors.New("gitaly connections are closed")
 	}
-	k := key{address, token}
+	k := key{address, token, defaultRetry}
+	if text := string(policy); text != "" && text != "null" {
+		k.retry = text
+	}
 	if conn := p.conns[k]; conn != nil {
 		return conn, nil
 	}
-	conn, err := p.dial(address, token)
+	conn, err := p.dial(k)
 	if err != nil {
 		return nil, err
 	}
@@ -76,8 +85,12 @@ func (p *Pool) Conn(address, token string) (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-func (p *Pool) dial(address, token string) (*grpc.ClientConn, error) {
-	t, err := parseAddress(address)
+func (p *Pool) dial(k key) (*grpc.ClientConn, error) {
+	t, err := parseAddress(k.address)
+	if err != nil {
+		return nil, err
+	}
+	config, err := serviceConfig(k.retry)
 	if err != nil {
 		return nil, err
 	}
@@ -86,20 +99,20 @@ func (p *Pool) dial(address, token string) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(backchannel.TransportCredentials(t.credentials(), reg)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveInterval, PermitWithoutStream: true}),
 		grpc.WithDisableServiceConfig(),
-		grpc.WithDefaultServiceConfig(p.serviceConfig),
+		grpc.WithDefaultServiceConfig(config),
 		// The sidechannel goes last: it adds its id to the metadata of the others.
 		grpc.WithChainUnaryInterceptor(grpcx.UnaryClientInterceptor(p.o.ClientName), sidechannel.UnaryInterceptor(reg)),
 		grpc.WithChainStreamInterceptor(grpcx.StreamClientInterceptor(p.o.ClientName)),
 	}
-	if token != "" {
-		opts = append(opts, grpc.WithPerRPCCredentials(gitalyauth.Credentials(token)))
+	if k.token != "" {
+		opts = append(opts, grpc.WithPerRPCCredentials(gitalyauth.Credentials(k.token)))
 	}
 	if t.unix {
 		opts = append(opts, grpc.WithNoProxy())
 	}
 	conn, err := grpc.NewClient(t.uri, append(opts, p.o.Dial...)...)
 	if err != nil {
-		return nil, fmt.Errorf("dial gitaly %q: %w", address, err)
+		return nil, fmt.Errorf("dial gitaly %q: %w", k.address, err)
 	}
 	return conn, nil
 }

@@ -2,6 +2,7 @@ package gitalyclient_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"strings"
@@ -138,6 +139,38 @@ func TestConn_retries(t *testing.T) {
 	_, err = gitalyclient.SSHReceivePack(bounded(t), conn, first, strings.NewReader(""), writerFunc(nil), writerFunc(nil))
 	if status.Code(err) != codes.Unavailable || mutator.Load() != 1 {
 		t.Errorf("mutator: %d calls, %v", mutator.Load(), err)
+	}
+}
+
+// A policy of the API replaces the default; one that is none is refused.
+func TestConnRetrying(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int32
+	f := &fakeGitaly{uploadPack: func(context.Context) error {
+		calls.Add(1)
+		return status.Error(codes.ResourceExhausted, "queue full")
+	}}
+	pool, address := gitalyclient.NewPool(gitalyclient.Options{}), serve(t, f)
+	defer pool.Close() //nolint:errcheck // test
+	const twice = `{"maxAttempts":2,"initialBackoff":"0.001s","maxBackoff":"0.002s","backoffMultiplier":1.5,"retryableStatusCodes":["RESOURCE_EXHAUSTED"]}`
+	for _, tc := range []struct {
+		policy string
+		want   int32
+	}{{"", 1}, {"null", 1}, {twice, 2}} {
+		calls.Store(0)
+		conn, err := pool.ConnRetrying(address, token, json.RawMessage(tc.policy))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = gitalypb.NewSSHServiceClient(conn).SSHUploadPackWithSidechannel(bounded(t), request)
+		if status.Code(err) != codes.ResourceExhausted || calls.Load() != tc.want {
+			t.Errorf("policy %q: %d calls, %v; want %d", tc.policy, calls.Load(), err, tc.want)
+		}
+	}
+	for _, bad := range []string{`{}`, `"often"`, `{"maxAttempts":1}`, `{`, `{"maxAttempts":2,"initialBackoff":"1m"}`} {
+		if conn, err := pool.ConnRetrying(address, token, json.RawMessage(bad)); err == nil {
+			t.Errorf("policy %q gave %v", bad, conn.Target())
+		}
 	}
 }
 

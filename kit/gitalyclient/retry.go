@@ -2,6 +2,7 @@ package gitalyclient
 
 import (
 	"encoding/json"
+	"fmt"
 	"sort"
 
 	"google.golang.org/protobuf/proto"
@@ -16,35 +17,27 @@ type methodName struct {
 	Method  string `json:"method"`
 }
 
-type retryPolicy struct {
-	MaxAttempts       int      `json:"maxAttempts"`
-	InitialBackoff    string   `json:"initialBackoff"`
-	MaxBackoff        string   `json:"maxBackoff"`
-	BackoffMultiplier float64  `json:"backoffMultiplier"`
-	Codes             []string `json:"retryableStatusCodes"`
+type methodConfig struct {
+	Name        []methodName    `json:"name"`
+	RetryPolicy json.RawMessage `json:"retryPolicy"`
 }
 
-type methodConfig struct {
-	Name        []methodName `json:"name"`
-	RetryPolicy retryPolicy  `json:"retryPolicy"`
-}
+// defaultRetry is the retry policy of calls that nobody gave another one (§1.2).
+const defaultRetry = `{"maxAttempts":4,"initialBackoff":"0.4s","maxBackoff":"1.4s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}`
 
 // serviceConfig balances over all addresses of a gitaly and retries what cannot change a repository: the ACCESSOR
 // methods by the op_type option of their descriptors, listed by name (§1.2).
-func serviceConfig() string {
+func serviceConfig(retry string) (string, error) {
 	b, err := json.Marshal(map[string]any{
 		"loadBalancingConfig": []any{map[string]any{"round_robin": struct{}{}}},
 		"methodConfig": []methodConfig{{
-			Name: accessors(gitalypb.File_gitaly_shared_proto.Package()),
-			RetryPolicy: retryPolicy{
-				MaxAttempts: 4, InitialBackoff: "0.4s", MaxBackoff: "1.4s", BackoffMultiplier: 2, Codes: []string{"UNAVAILABLE"},
-			},
+			Name: accessors(gitalypb.File_gitaly_shared_proto.Package()), RetryPolicy: json.RawMessage(retry),
 		}},
 	})
 	if err != nil {
-		panic(err) // strings and numbers only
+		return "", fmt.Errorf("retry policy %q: %w", retry, err)
 	}
-	return string(b)
+	return string(b), nil
 }
 
 func accessors(pkg protoreflect.FullName) []methodName {

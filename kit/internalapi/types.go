@@ -99,7 +99,7 @@ type AllowedResponse struct {
 	Gitaly            *Gitaly         `json:"gitaly,omitempty"`
 	ConsoleMessages   []string        `json:"gl_console_messages"`
 	NeedAudit         bool            `json:"need_audit"`
-	RetryConfig       json.RawMessage `json:"retry_config,omitempty"`
+	RetryConfig       json.RawMessage `json:"retry_config,omitempty"` // how calls of gitaly are repeated, gRPC's JSON
 }
 
 // Gitaly says where a repository is served.

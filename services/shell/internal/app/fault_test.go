@@ -3,12 +3,14 @@ package app_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -133,6 +135,31 @@ func TestFault_gitalyAnswers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestFault_retryPolicy: what the API says about repeating counts, in place of the default.
+func TestFault_retryPolicy(t *testing.T) {
+	t.Parallel()
+	const full = "maximum queue size reached"
+	for policy, want := range map[string]struct {
+		calls int32
+		text  string
+	}{
+		"": {1, full},
+		`{"maxAttempts":3,"initialBackoff":"0.001s","maxBackoff":"0.002s","backoffMultiplier":1.5,"retryableStatusCodes":["RESOURCE_EXHAUSTED"]}`: {3, full},
+		`{"maxAttempts":0}`: {0, "Internal error."},
+	} {
+		w := start(t, "")
+		var calls atomic.Int32
+		w.gitaly.Override(func(context.Context) error { calls.Add(1); return status.Error(codes.ResourceExhausted, full) })
+		answer := w.allowed()
+		answer.RetryConfig = json.RawMessage(policy)
+		w.api.Answer(allowedPath, http.StatusOK, answer)
+		got := w.ssh(t, "git@127.0.0.1", "git-upload-pack a")
+		if calls.Load() != want.calls || got.exit != 1 || !strings.Contains(got.stderr, want.text) {
+			t.Errorf("policy %q: %d calls, %+v", policy, calls.Load(), got)
+		}
 	}
 }
 

@@ -28,7 +28,7 @@ func (r *Runner) git(ctx context.Context, cmd command.Command, req Request) erro
 		return err
 	}
 	started := time.Now()
-	conn, err := r.gitaly[cmd.Name].Conn(access.Gitaly.Address, access.Gitaly.Token)
+	conn, err := r.gitaly[cmd.Name].ConnRetrying(access.Gitaly.Address, access.Gitaly.Token, access.RetryConfig)
 	if err == nil {
 		err = relay(outgoing(ctx, access, req), conn, cmd, access, req)
 	}

@@ -7,6 +7,7 @@ package session
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -57,7 +58,8 @@ type API interface {
 
 // Gitaly gives connections to gitaly servers; they stay the pool's.
 type Gitaly interface {
-	Conn(address, token string) (*grpc.ClientConn, error)
+	// ConnRetrying repeats calls as the policy says, gRPC's JSON; none is the default.
+	ConnRetrying(address, token string, policy json.RawMessage) (*grpc.ClientConn, error)
 }
 
 // Runner runs commands. It is safe for concurrent use.
