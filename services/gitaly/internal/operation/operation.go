@@ -27,9 +27,14 @@ import (
 	"gitsplit/services/gitaly/internal/storage"
 )
 
-// finishTimeout bounds what follows once the change is permitted; the caller's
-// leaving no longer stops it.
+// finishTimeout bounds each step that follows once the change is permitted: until the
+// reference has moved, and the report that it has.
 const finishTimeout = 30 * time.Second
+
+// finishing is the context of such a step, which the caller's leaving no longer stops.
+func finishing(caller context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(caller), finishTimeout)
+}
 
 // Options is what a Service needs.
 type Options struct {
@@ -116,7 +121,8 @@ func (s *Service) Move(ctx context.Context, p Push) error {
 		return err
 	}
 	// Permission counted a push in flight: from here on it is finished.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	caller := ctx
+	ctx, cancel := finishing(caller)
 	defer cancel()
 	if p.Quarantine != nil {
 		if err := p.Quarantine.Migrate(); err != nil {
@@ -131,6 +137,8 @@ func (s *Service) Move(ctx context.Context, p Push) error {
 	if err := s.update(ctx, p.Repo, p.Change); err != nil {
 		return err
 	}
+	ctx, cancel = finishing(caller) // its own time: what has moved must be known
+	defer cancel()
 	var stdout, stderr bytes.Buffer
 	if err := s.o.Hooks.PostReceive(ctx, call, &stdout, &stderr); err != nil {
 		s.o.Log.ErrorContext(ctx, "post-receive of an operation failed", slog.Any("error", err), slog.String("stderr", stderr.String()))

@@ -84,7 +84,7 @@ func (w *Work) Place(ctx context.Context, change ref.Change) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	ctx, cancel := finishing(ctx)
 	defer cancel()
 	if err := w.s.expect(ctx, w.repo, change); err != nil {
 		return err
