@@ -26,6 +26,8 @@ import (
 type Repositories interface {
 	IsAncestor(ctx context.Context, p project.Project, q gitaly.Quarantine, ancestor, child string) (bool, error)
 	HasBranches(ctx context.Context, p project.Project) (bool, error)
+	LFSPointers(ctx context.Context, p project.Project, q gitaly.Quarantine, news []string, each func(oids []string) error) error
+	ChangedPaths(ctx context.Context, p project.Project, q gitaly.Quarantine, news []string, each func(paths []string) error) error
 }
 
 // Creator makes a project with its repository; projectrepo.Service is one.
@@ -44,6 +46,8 @@ type Deps struct {
 	// OTPSession is for how long an SSH key is good after its owner proved the second
 	// factor over it; 0 asks nobody for that.
 	OTPSession time.Duration
+	// WithoutLFS: the installation takes no large files, whatever its projects say.
+	WithoutLFS bool
 }
 
 // Checker decides. It is safe for concurrent use.

@@ -195,8 +195,12 @@ func (c *Checker) mayPushTo(ctx context.Context, in GitRequest, f *facts) error 
 	case in.Any, len(in.Changes) == 0:
 		return nil
 	}
-	return c.checkChanges(ctx, push{
+	err := c.checkChanges(ctx, push{
 		user: r.User, deploy: r.Deploy != nil, level: f.level, project: r.Project, rules: f.rules, protocol: in.Protocol,
 		quarantine: in.Quarantine, members: c.Site.Members(r.Project.FullPath),
 	}, in.Changes)
+	if err != nil {
+		return err
+	}
+	return c.checkLFS(ctx, in, r)
 }

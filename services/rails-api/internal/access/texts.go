@@ -37,6 +37,7 @@ const (
 	badTag           = "You cannot create a tag with a prohibited pattern."
 	hashTag          = "You cannot create a tag with a SHA-1 or SHA-256 tag name."
 	tagEncoding      = "Tag names must be valid when converted to UTF-8 encoding"
+	lfsMissing       = `LFS objects are missing. Ensure LFS is properly set up or try a manual "git lfs push --all".`
 	internalRef      = "You are not allowed to update the internal references of this project."
 )
 
@@ -49,6 +50,11 @@ func stateText(s user.State, page string) string {
 		return "Your account has been deactivated by your administrator. Please log back in from a web browser to reactivate your account at " + page
 	}
 	return "Your account has been blocked."
+}
+
+// lockedBy says who has locked a path.
+func lockedBy(path, username string) string {
+	return "'" + path + "' is locked in Git LFS by @" + username
 }
 
 // noDefaultBranch tells a developer that somebody else makes the first push.

@@ -55,8 +55,7 @@ func (c *Client) IsAncestor(ctx context.Context, p project.Project, q Quarantine
 	if err != nil {
 		return false, err
 	}
-	repo := Repository(p)
-	repo.GitObjectDirectory, repo.GitAlternateObjectDirectories = q.ObjectDirectory, q.Alternates
+	repo := quarantined(p, q)
 	answer, err := call(ctx, "commit is ancestor", medium, func(ctx context.Context) (*gitalypb.CommitIsAncestorResponse, error) {
 		return service.CommitIsAncestor(ctx, &gitalypb.CommitIsAncestorRequest{Repository: repo, AncestorId: ancestor, ChildId: child})
 	})

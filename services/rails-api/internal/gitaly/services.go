@@ -32,6 +32,15 @@ func (c *Client) BlobService(p project.Project) (gitalypb.BlobServiceClient, err
 	return gitalypb.NewBlobServiceClient(conn), nil
 }
 
+// DiffService returns a client for differences in a project.
+func (c *Client) DiffService(p project.Project) (gitalypb.DiffServiceClient, error) {
+	conn, err := c.Conn(p.Storage)
+	if err != nil {
+		return nil, err
+	}
+	return gitalypb.NewDiffServiceClient(conn), nil
+}
+
 // RepositoryService returns a client for the repository of a project as a whole.
 func (c *Client) RepositoryService(p project.Project) (gitalypb.RepositoryServiceClient, error) {
 	conn, err := c.Conn(p.Storage)

@@ -28,6 +28,8 @@ type Server struct {
 	gitalypb.UnimplementedRepositoryServiceServer
 	gitalypb.UnimplementedRefServiceServer
 	gitalypb.UnimplementedCommitServiceServer
+	gitalypb.UnimplementedBlobServiceServer
+	gitalypb.UnimplementedDiffServiceServer
 
 	sync.Mutex
 	Repositories map[string]*Repository // by relative path
@@ -46,6 +48,13 @@ type Repository struct {
 	Branches []string // full names
 	Size     int64    // KiB
 	Commits  int32
+	Pushed   Pushed
+}
+
+// Pushed is what the next push brings.
+type Pushed struct {
+	Pointers []string            // ids of files in LFS
+	Changes  map[string][]string // paths by commit
 }
 
 // New starts a server that ends with the test.
@@ -59,6 +68,8 @@ func New(tb testing.TB) *Server {
 	gitalypb.RegisterRepositoryServiceServer(s.grpc, s)
 	gitalypb.RegisterRefServiceServer(s.grpc, s)
 	gitalypb.RegisterCommitServiceServer(s.grpc, s)
+	gitalypb.RegisterBlobServiceServer(s.grpc, s)
+	gitalypb.RegisterDiffServiceServer(s.grpc, s)
 	grpc_health_v1.RegisterHealthServer(s.grpc, health.NewServer())
 	ln, err := net.Listen("unix", s.addr) //nolint:noctx // a local socket
 	if err != nil {

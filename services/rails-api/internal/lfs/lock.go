@@ -55,6 +55,15 @@ func (s *Store) Locks(ctx context.Context, projectID int64, f LockFilter) ([]Loc
 	return postgres.All(ctx, s.db, lockWhat, pgx.RowToStructByPos[Lock], query, projectID, f.Path, f.ID, MaxLocks)
 }
 
+// LockedByOthers reports whether somebody else than the user has any lock in the
+// project. A userID of 0 is nobody.
+func (s *Store) LockedByOthers(ctx context.Context, projectID, userID int64) (bool, error) {
+	const query = "SELECT EXISTS (SELECT 1 FROM lfs_file_locks WHERE project_id = $1 AND user_id <> $2)"
+	var locked bool
+	err := s.db.QueryRow(ctx, query, projectID, userID).Scan(&locked)
+	return locked, postgres.Error(err, lockWhat)
+}
+
 // LockAgainst returns the first lock on one of the paths that somebody else than
 // the user has, and whether there is one. A userID of 0 is nobody.
 func (s *Store) LockAgainst(ctx context.Context, projectID, userID int64, paths []string) (Lock, bool, error) {
