@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/redis/go-redis/v9"
 
 	"gitsplit/kit/gitalyclient"
 	"gitsplit/kit/netx"
@@ -22,8 +23,11 @@ import (
 	"gitsplit/services/workhorse/internal/front"
 	"gitsplit/services/workhorse/internal/githttp"
 	"gitsplit/services/workhorse/internal/header"
+	"gitsplit/services/workhorse/internal/jobpoll"
+	"gitsplit/services/workhorse/internal/keywatch"
 	"gitsplit/services/workhorse/internal/preauth"
 	"gitsplit/services/workhorse/internal/proxy"
+	"gitsplit/services/workhorse/internal/queueing"
 	"gitsplit/services/workhorse/internal/senddata"
 	"gitsplit/services/workhorse/internal/store"
 	"gitsplit/services/workhorse/internal/upload"
@@ -44,6 +48,8 @@ type App struct {
 	internal net.Listener   // nil without an internal listener
 	metrics  net.Listener   // nil without an address for it
 	pages    *proxy.Pages
+	redis    redis.UniversalClient // nil without Redis
+	watcher  *keywatch.Watcher     // nil without Redis, or with long polling off
 
 	publicDoor, internalDoor http.Handler
 }
@@ -66,6 +72,12 @@ func New(ctx context.Context, c Config, log *slog.Logger) (_ *App, err error) {
 		HeaderTimeout: c.ProxyHeadersTimeout.D(), Version: Version, Log: log})
 	if err != nil {
 		return nil, err
+	}
+	if a.redis, err = c.Redis.client(); err != nil {
+		return nil, err
+	}
+	if a.redis != nil && c.APICILongPollingDuration > 0 {
+		a.watcher = keywatch.New(a.redis, keywatch.NewMetrics(reg), log)
 	}
 	if a.pages, err = proxy.NewPages(c.DocumentRoot, reg); err != nil {
 		return nil, fmt.Errorf("document_root: %w", err)
@@ -131,16 +143,31 @@ func (a *App) handlers(reg prometheus.Registerer, key []byte) front.Handlers {
 	uploads := upload.New(upload.Options{
 		Auth: auth, Next: backend, Store: a.uploads, Secret: key, Metrics: upload.NewMetrics(reg), Log: a.log, Now: time.Now,
 	})
+	api := proxy.New(toRails)
 	return front.Handlers{
 		InfoRefs:    auth.Then("", git.InfoRefs),
 		UploadPack:  git.Inflate(limits.UploadPackBody, auth.Then("", git.UploadPack)),
 		ReceivePack: git.Inflate(limits.InflatedPush, auth.Then("", git.ReceivePack)),
 		BodyUpload:  uploads.Body(),
 		Health:      proxy.Health(backend),
-		API:         proxy.New(toRails),
+		API:         api,
+		JobRequest:  a.jobRequest(reg, api),
 		Proxy:       backend,
 		Pages:       a.pages.Show(backend),
 	}
+}
+
+// jobRequest holds runners back while there is no job, and lets those through that
+// rails-api has to see, some at a time.
+func (a *App) jobRequest(reg prometheus.Registerer, next http.Handler) http.Handler {
+	c := a.config
+	next = queueing.New("ci_api_job_requests", queueing.Limits{
+		Running: c.APILimit, Waiting: c.APIQueueLimit, Time: c.APIQueueDuration.D(),
+	}, reg, next)
+	if a.watcher == nil {
+		return next
+	}
+	return jobpoll.New(a.watcher, c.APICILongPollingDuration.D(), jobpoll.NewMetrics(reg), next)
 }
 
 func (g Git) limits() githttp.Limits {

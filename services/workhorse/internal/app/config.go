@@ -57,6 +57,15 @@ type Config struct {
 	ClientReadTimeout  config.Duration `toml:"client_read_timeout"`
 	ClientWriteTimeout config.Duration `toml:"client_write_timeout"`
 
+	// CI jobs: how many requests for one run at once (0 is no limit), how many more
+	// wait and for how long, and, with Redis, how long a runner is held back while
+	// there is nothing to do (0 is off).
+	APILimit                 int             `toml:"api_limit"`
+	APIQueueLimit            int             `toml:"api_queue_limit"`
+	APIQueueDuration         config.Duration `toml:"api_queue_duration"`
+	APICILongPollingDuration config.Duration `toml:"api_ci_long_polling_duration"`
+	Redis                    Redis           `toml:"redis"`
+
 	Git      Git     `toml:"git"`
 	Uploads  Uploads `toml:"uploads"`
 	LogLevel string  `toml:"log_level"`
@@ -104,8 +113,12 @@ func Defaults() Config {
 		ProxyHeadersTimeout: config.Duration(5 * time.Minute),
 		ProxyBodyLimit:      100 * mebi,
 		ShutdownTimeout:     config.Duration(10 * time.Second),
-		ClientReadTimeout:   config.Duration(time.Minute),
-		ClientWriteTimeout:  config.Duration(5 * time.Minute),
+		APIQueueDuration:    config.Duration(30 * time.Second),
+
+		APICILongPollingDuration: config.Duration(50 * time.Second),
+
+		ClientReadTimeout:  config.Duration(time.Minute),
+		ClientWriteTimeout: config.Duration(5 * time.Minute),
 		Git: Git{
 			UploadPackBodyLimit:   100 * mebi,
 			UploadPackBodyTimeout: config.Duration(10 * time.Minute),
@@ -146,6 +159,13 @@ func (c *Config) Validate() error {
 	fault("trusted_cidrs_for_x_forwarded_for", err)
 	_, err = header.ParseCIDRs(c.PropagationCIDRs)
 	fault("trusted_cidrs_for_propagation", err)
+	if c.Redis.configured() {
+		_, err = c.Redis.options()
+		fault("redis", err)
+	}
+	if c.APICILongPollingDuration < 0 {
+		fault("api_ci_long_polling_duration", fmt.Errorf("%v is negative", c.APICILongPollingDuration))
+	}
 	return errors.Join(append(faults, c.validateBounds()...)...)
 }
 
@@ -155,14 +175,14 @@ func (c *Config) validateBounds() []error {
 	for key, d := range map[string]config.Duration{
 		"proxy_headers_timeout": c.ProxyHeadersTimeout, "shutdown_timeout": c.ShutdownTimeout,
 		"client_read_timeout": c.ClientReadTimeout, "client_write_timeout": c.ClientWriteTimeout,
-		"git.upload_pack_body_timeout": c.Git.UploadPackBodyTimeout, "git.drain_timeout": c.Git.DrainTimeout,
+		"api_queue_duration": c.APIQueueDuration, "git.upload_pack_body_timeout": c.Git.UploadPackBodyTimeout, "git.drain_timeout": c.Git.DrainTimeout,
 	} {
 		if d <= 0 {
 			faults = append(faults, fmt.Errorf("%s: %v is not a positive duration", key, d))
 		}
 	}
 	for key, n := range map[string]int64{
-		"proxy_body_limit": c.ProxyBodyLimit, "git.upload_pack_body_limit": c.Git.UploadPackBodyLimit,
+		"api_limit": int64(c.APILimit), "api_queue_limit": int64(c.APIQueueLimit), "proxy_body_limit": c.ProxyBodyLimit, "git.upload_pack_body_limit": c.Git.UploadPackBodyLimit,
 		"git.inflated_push_limit": c.Git.InflatedPushLimit, "git.inflate_ratio": c.Git.InflateRatio,
 		"git.held_answer_limit": c.Git.HeldAnswerLimit,
 	} {

@@ -148,6 +148,7 @@ type setup struct {
 	gitaly   *fakeGitaly
 	addr     string // of the public listener
 	internal string // socket of the internal listener
+	probes   string // socket of metrics and probes
 	log      *syncBuffer
 	stop     func() error
 }
@@ -173,7 +174,7 @@ func (s *syncBuffer) String() string {
 func start(t testing.TB, change func(*app.Config)) *setup {
 	t.Helper()
 	dir := t.TempDir()
-	s := &setup{t: t, gitaly: startGitaly(t), log: &syncBuffer{}, internal: filepath.Join(dir, "i.sock")}
+	s := &setup{t: t, gitaly: startGitaly(t), log: &syncBuffer{}, internal: filepath.Join(dir, "i.sock"), probes: filepath.Join(dir, "m.sock")}
 	secret := bytes.Repeat([]byte{7}, 32)
 	s.rails = &fakeRails{t: t, socket: filepath.Join(dir, "r.sock"), secret: secret, gitaly: s.gitaly}
 	s.rails.start()
@@ -182,6 +183,7 @@ func start(t testing.TB, change func(*app.Config)) *setup {
 	c.ListenAddr = "127.0.0.1:0"
 	c.AuthSocket = s.rails.socket
 	c.Internal = app.Listener{Network: "unix", Addr: s.internal}
+	c.PrometheusListenAddr = "unix:" + s.probes
 	c.SecretPath = filepath.Join(dir, "secret")
 	c.Git.TempDir = t.TempDir()
 	c.Git.DrainTimeout = config.Duration(5 * time.Second)
@@ -262,6 +264,23 @@ func send(t testing.TB, c *http.Client, req *http.Request) (*http.Response, stri
 		t.Fatalf("read the answer to %s %s: %v", req.Method, req.URL, err)
 	}
 	return res, string(text)
+}
+
+// metric returns the lines of workhorse's metrics that begin with a name.
+func (s *setup) metric(name string) string {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), "GET", "http://unix/metrics", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, text := send(s.t, client(s.t, s.probes), req)
+	var lines []string
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "gitlab_workhorse_"+name) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "")
 }
 
 // at returns the address of the public listener. What the test has told the fakes

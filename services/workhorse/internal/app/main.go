@@ -8,6 +8,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"gitsplit/kit/config"
 	"gitsplit/kit/logging"
 )
@@ -53,6 +55,7 @@ func run(ctx context.Context, c Config, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	redis.SetLogger(libraryLog{log}) // one for the process
 	a, err := New(ctx, c, log)
 	if err != nil {
 		return err
@@ -111,18 +114,29 @@ func settingFlags(fs *flag.FlagSet, g *Config) map[string]func(*Config) {
 	fs.StringVar(&g.AuthBackend, "authBackend", g.AuthBackend, "URL of rails-api")
 	fs.StringVar(&g.AuthSocket, "authSocket", g.AuthSocket, "Unix socket of rails-api")
 	fs.DurationVar(&timeout, "proxyHeadersTimeout", timeout, "how long rails-api may take to begin an answer")
+	queue, polling := time.Duration(g.APIQueueDuration), time.Duration(g.APICILongPollingDuration)
+	fs.IntVar(&g.APILimit, "apiLimit", g.APILimit, "requests for CI jobs served at once; 0 is no limit")
+	fs.IntVar(&g.APIQueueLimit, "apiQueueLimit", g.APIQueueLimit, "requests for CI jobs that may wait beyond those")
+	fs.DurationVar(&queue, "apiQueueDuration", queue, "how long they may wait")
+	fs.DurationVar(&polling, "apiCiLongPollingDuration", polling, "how long a runner is held back while there is no job; 0 is off")
+	fs.StringVar(&g.DocumentRoot, "documentRoot", g.DocumentRoot, "directory of error pages")
 	fs.BoolVar(&g.PropagateCorrelationID, "propagateCorrelationID", g.PropagateCorrelationID,
 		"adopt X-Request-Id of public requests")
 	fs.StringVar(&g.PrometheusListenAddr, "prometheusListenAddr", g.PrometheusListenAddr,
 		"address of metrics and probes")
 	return map[string]func(*Config){
-		"secretPath":             func(c *Config) { c.SecretPath = g.SecretPath },
-		"listenNetwork":          func(c *Config) { c.ListenNetwork = g.ListenNetwork },
-		"listenAddr":             func(c *Config) { c.ListenAddr = g.ListenAddr },
-		"authBackend":            func(c *Config) { c.AuthBackend = g.AuthBackend },
-		"authSocket":             func(c *Config) { c.AuthSocket = g.AuthSocket },
-		"proxyHeadersTimeout":    func(c *Config) { c.ProxyHeadersTimeout = config.Duration(timeout) },
-		"propagateCorrelationID": func(c *Config) { c.PropagateCorrelationID = g.PropagateCorrelationID },
-		"prometheusListenAddr":   func(c *Config) { c.PrometheusListenAddr = g.PrometheusListenAddr },
+		"apiLimit":                 func(c *Config) { c.APILimit = g.APILimit },
+		"apiQueueLimit":            func(c *Config) { c.APIQueueLimit = g.APIQueueLimit },
+		"apiQueueDuration":         func(c *Config) { c.APIQueueDuration = config.Duration(queue) },
+		"apiCiLongPollingDuration": func(c *Config) { c.APICILongPollingDuration = config.Duration(polling) },
+		"documentRoot":             func(c *Config) { c.DocumentRoot = g.DocumentRoot },
+		"secretPath":               func(c *Config) { c.SecretPath = g.SecretPath },
+		"listenNetwork":            func(c *Config) { c.ListenNetwork = g.ListenNetwork },
+		"listenAddr":               func(c *Config) { c.ListenAddr = g.ListenAddr },
+		"authBackend":              func(c *Config) { c.AuthBackend = g.AuthBackend },
+		"authSocket":               func(c *Config) { c.AuthSocket = g.AuthSocket },
+		"proxyHeadersTimeout":      func(c *Config) { c.ProxyHeadersTimeout = config.Duration(timeout) },
+		"propagateCorrelationID":   func(c *Config) { c.PropagateCorrelationID = g.PropagateCorrelationID },
+		"prometheusListenAddr":     func(c *Config) { c.PrometheusListenAddr = g.PrometheusListenAddr },
 	}
 }

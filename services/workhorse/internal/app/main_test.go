@@ -184,3 +184,40 @@ func TestMain_run(t *testing.T) {
 		}
 	}
 }
+
+// Redis in every form, and no password in the log.
+func TestConfig_redis(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		redis app.Redis
+		good  bool
+	}{
+		{app.Redis{URL: "unix:/run/r.sock"}, true},
+		{app.Redis{URL: "unix:///run/r.sock"}, true},
+		{app.Redis{URL: "tcp://h:6379"}, true},
+		{app.Redis{URL: "redis://u:hunter2@h:6379/3"}, true},
+		{app.Redis{URL: "rediss://h", Password: "hunter2", MaxIdle: 1, MaxActive: 10}, true},
+		{app.Redis{Sentinel: []string{"redis://h:26379", "i:26379"}, SentinelMaster: "m", SentinelPassword: "hunter2"}, true},
+		{app.Redis{URL: "http://h"}, false},
+		{app.Redis{URL: "unix:"}, false},
+		{app.Redis{URL: "redis://u:hunter2@h:x"}, false},
+		{app.Redis{Sentinel: []string{"h:1"}}, false},
+	} {
+		c := app.Defaults()
+		c.Redis = tc.redis
+		err := c.Validate()
+		if (err == nil) != tc.good {
+			t.Errorf("%+v: %v", tc.redis, err)
+		}
+		shown, jsonErr := json.Marshal(c)
+		if jsonErr != nil {
+			t.Fatal(jsonErr)
+		}
+		if err != nil {
+			shown = append(shown, err.Error()...)
+		}
+		if strings.Contains(string(shown), "hunter2") {
+			t.Errorf("the password is shown: %s", shown)
+		}
+	}
+}

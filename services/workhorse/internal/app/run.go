@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 
+	"github.com/redis/go-redis/v9"
+
 	"gitsplit/kit/lifecycle"
 	"gitsplit/kit/netx"
 )
@@ -27,6 +29,9 @@ func (a *App) Run(ctx context.Context) error {
 	for i, ln := range a.public {
 		parts = append(parts, lifecycle.HTTP(fmt.Sprintf("public %d", i), a.server(a.publicDoor), ln, grace))
 	}
+	if a.watcher != nil { // stops before the listeners: runners that wait are let go at once
+		parts = append(parts, a.watching())
+	}
 	parts = append(parts, a.announcing())
 	a.log.InfoContext(ctx, "starting")
 	err := lifecycle.Run(ctx, a.log, parts...)
@@ -45,6 +50,15 @@ func (a *App) probing() lifecycle.Part {
 	return lifecycle.Part{Name: "probes", Run: func(ctx context.Context, ready func()) error {
 		ready()
 		a.probes.Run(ctx)
+		return nil
+	}}
+}
+
+// watching keeps the connection on which Redis tells of new jobs.
+func (a *App) watching() lifecycle.Part {
+	return lifecycle.Part{Name: "long polling", Run: func(ctx context.Context, ready func()) error {
+		ready()
+		a.watcher.Run(ctx)
 		return nil
 	}}
 }
@@ -69,6 +83,11 @@ func (a *App) close() error {
 		a.uploads.Close()
 	}
 	var faults []error
+	if a.redis != nil {
+		if err := a.redis.Close(); !errors.Is(err, redis.ErrClosed) {
+			faults = append(faults, err)
+		}
+	}
 	if a.gitalys != nil {
 		faults = append(faults, a.gitalys.Close())
 	}

@@ -24,7 +24,8 @@ type Handlers struct {
 	ReceivePack http.Handler // POST <repository>.git/git-receive-pack
 	BodyUpload  http.Handler // requests whose body is one file
 	Health      http.Handler // /-/health, /-/liveness, /-/readiness
-	API         http.Handler // /api/, but the internal API
+	JobRequest  http.Handler // /api/v4/jobs/request
+	API         http.Handler // the rest of /api/, but the internal API
 	Proxy       http.Handler // what rails-api answers to our own services, and LFS
 	Pages       http.Handler // everything else that rails-api answers, to people mostly
 }
@@ -92,6 +93,7 @@ func (f *Front) router(h Handlers) http.Handler {
 		add(internalPrefix+call, h.Proxy, f.exactly(internalPrefix+call))
 	}
 	add(internalPrefix, h.Proxy, f.below(internalPrefix))
+	add("/api/v4/jobs/request", h.JobRequest, f.exactly("/api/v4/jobs/request"))
 	add("/api", h.API, f.below("/api/"))
 	add("/:repository.git/info/lfs", h.Proxy, f.repository(isLFS))
 	add("/:repository.git", http.HandlerFunc(notFound), f.repository(anything))

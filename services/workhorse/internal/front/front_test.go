@@ -68,7 +68,7 @@ func openDoor(t *testing.T, internal bool, root string) *door {
 	}
 	h := New(Handlers{InfoRefs: say("info-refs"), UploadPack: say("upload-pack"), ReceivePack: say("receive-pack"),
 		BodyUpload: say("body-upload"),
-		Health:     say("health"), API: say("api"), Proxy: say("proxy"), Pages: say("pages")},
+		Health:     say("health"), JobRequest: say("job-request"), API: say("api"), Proxy: say("proxy"), Pages: say("pages")},
 		Options{Internal: internal, Root: root, Log: log, Metrics: NewMetrics(prometheus.NewRegistry()),
 			Timeouts: Timeouts{Read: 300 * time.Millisecond, Write: time.Minute}})
 	srv := httptest.NewUnstartedServer(nil)
@@ -189,6 +189,8 @@ func TestFront_routes(t *testing.T) {
 		{"the repository's page", get("/g/a.git"), "pages /g/a.git"},
 		{"api", get("/api/v4/projects/g%2fa"), "api /api/v4/projects/g%2Fa"},
 		{"file in the api", get("/api/v4/projects/1/repository/files/x.git/raw"), "api /api/v4/projects/1/repository/files/x.git/raw"},
+		{"jobs", post("/api/v4/jobs/request", "application/json"), "job-request /api/v4/jobs/request"},
+		{"a job", get("/api/v4/jobs/request/1"), "api /api/v4/jobs/request/1"},
 		{"file page", get("/g/a/-/blob/main/x.git/y"), "pages /g/a/-/blob/main/x.git/y"},
 		{"health", get("/-/health"), "health /-/health"},
 		{"liveness", get("/-/liveness"), "health /-/liveness"},
@@ -356,7 +358,7 @@ func FuzzRouter(f *testing.F) {
 	}
 	door := &Front{}
 	router := door.router(Handlers{InfoRefs: say("info-refs"), UploadPack: say("upload-pack"),
-		ReceivePack: say("receive-pack"), Health: say("health"), API: say("api"), Proxy: say("proxy"), Pages: say("pages")})
+		ReceivePack: say("receive-pack"), Health: say("health"), JobRequest: say("job-request"), API: say("api"), Proxy: say("proxy"), Pages: say("pages")})
 	f.Fuzz(func(t *testing.T, method, path, query, contentType string) {
 		clean, err := cleanPath(path)
 		if err != nil || !methods[method] {
@@ -390,6 +392,8 @@ func describe(method, path, query, contentType string) string {
 		return "health"
 	case strings.HasPrefix(path, internalPrefix) || inRepository && !strings.HasPrefix(path, "/api/"):
 		return "proxy"
+	case path == "/api/v4/jobs/request":
+		return "job-request"
 	case strings.HasPrefix(path, "/api/"):
 		return "api"
 	}
