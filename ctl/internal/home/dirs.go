@@ -16,7 +16,7 @@ func (h Home) MakeDirs() error {
 		return fmt.Errorf("make GITSPLIT_HOME: %w", err)
 	}
 	dirs := []string{h.Root, h.Config(), h.Config("shell"), h.join("secrets", nil), h.Data(), h.Run(), h.join("log", nil),
-		h.Data("repositories"), h.Data("redis")}
+		h.Data("repositories"), h.Data("redis"), h.Data("objects")}
 	for _, dir := range dirs {
 		if err := privateDir(dir); err != nil {
 			return err

@@ -66,6 +66,14 @@ func (p Plan) InternalURL() string {
 	return "http+unix://" + url.PathEscape(p.Socket("workhorse-internal"))
 }
 
+// ObjectStorage is where rails-api keeps LFS objects and attachments.
+func (p Plan) ObjectStorage() string {
+	return (&url.URL{Scheme: "file", Path: p.Home.Data("objects")}).String()
+}
+
+// UploadDir is where workhorse stores what rails-api will keep there.
+func (p Plan) UploadDir() string { return p.Home.Data("objects", "tmp", "uploads") }
+
 // CheckPrograms reports every program of ours that is not there.
 func CheckPrograms(bin string) error {
 	var missing []string

@@ -24,6 +24,7 @@ import (
 	"gitsplit/services/rails-api/internal/gitaly"
 	"gitsplit/services/rails-api/internal/postgres"
 	"gitsplit/services/rails-api/internal/site"
+	"gitsplit/services/rails-api/internal/storage"
 )
 
 // Version and Revision are what the API calls itself: the GitLab release whose
@@ -42,6 +43,7 @@ type base struct {
 	redis   *redis.Client
 	pool    *gitalyclient.Pool
 	gitaly  *gitaly.Client
+	files   *storage.Store // LFS objects, attachments
 	site    site.Site
 	metrics *prometheus.Registry
 	started atomic.Bool // every part runs
@@ -65,6 +67,9 @@ func open(ctx context.Context, cfg Config, name string, log *slog.Logger) (*base
 	if b.gitaly, err = gitaly.New(b.pool, storages, rand.IntN); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
+	if b.files, err = storage.Open(cfg.ObjectStorage); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
 	options := postgres.Options{Name: name, MaxConns: int32(cfg.DatabaseConnections)} //nolint:gosec // validated
 	if b.db, err = postgres.Open(ctx, cfg.DatabaseURL, options); err != nil {
 		return nil, errors.Join(err, b.close())
@@ -78,6 +83,9 @@ func (b *base) close() error {
 		b.db.Close()
 	}
 	err := b.pool.Close()
+	if b.files != nil {
+		err = errors.Join(err, b.files.Close())
+	}
 	if closeErr := b.redis.Close(); closeErr != nil {
 		err = errors.Join(err, fmt.Errorf("close redis: %w", closeErr))
 	}

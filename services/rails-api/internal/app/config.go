@@ -8,6 +8,7 @@ import (
 
 	"gitsplit/kit/config"
 	"gitsplit/kit/netx"
+	"gitsplit/services/rails-api/internal/storage"
 )
 
 // Config is the configuration of rails-api and of sidekiq: one YAML file for both,
@@ -55,6 +56,9 @@ type Config struct {
 	// Storages are the gitaly servers; new repositories are spread by weight.
 	Storages []StorageConfig `yaml:"storages"`
 
+	// ObjectStorage is where finished files lie (LFS objects, attachments): file:///directory, which workhorse shares.
+	ObjectStorage string `yaml:"object_storage"`
+
 	// InitialRootPasswordFile and InitialRootTokenFile seed the first account, when there is none.
 	InitialRootPasswordFile string `yaml:"initial_root_password_file"`
 	InitialRootTokenFile    string `yaml:"initial_root_token_file"`
@@ -81,7 +85,7 @@ type StorageConfig struct {
 func Default() Config {
 	return Config{
 		SSHPort: 22, SSHUser: "git", DatabaseConnections: 10, ReceiveMaxInputSize: 5 * 1024, SidekiqConcurrency: 4,
-		GitTwoFactorSessionExpiry: 15, ShellOperationLimit: 600, ShutdownGrace: config.Duration(10 * time.Second), LogLevel: "info",
+		ObjectStorage: "file:///var/opt/gitsplit/objects", GitTwoFactorSessionExpiry: 15, ShellOperationLimit: 600, ShutdownGrace: config.Duration(10 * time.Second), LogLevel: "info",
 	}
 }
 
@@ -116,6 +120,9 @@ func (c *Config) Validate() error {
 	}
 	if c.GitTwoFactorSessionExpiry < 1 || c.GitTwoFactorSessionExpiry > 10080 {
 		add("git_two_factor_session_expiry", "%d is not between 1 and 10080 minutes", c.GitTwoFactorSessionExpiry)
+	}
+	if _, err := storage.Open(c.ObjectStorage); err != nil {
+		add("object_storage", "%w", err)
 	}
 	if c.ShellOperationLimit < 0 {
 		add("gitlab_shell_operation_limit", "%d is negative", c.ShellOperationLimit)
