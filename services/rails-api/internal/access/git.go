@@ -36,7 +36,9 @@ type GitRequest struct {
 	Within string
 	// Any says that the references to change are not known yet; they come with a
 	// second question. Only then a push may make a project.
-	Any        bool
+	Any bool
+	// Existing: the project is there, or is not found; none is made.
+	Existing   bool
 	Changes    []Change
 	Quarantine gitaly.Quarantine
 }

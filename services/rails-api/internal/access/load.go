@@ -119,7 +119,7 @@ func (c *Checker) loadRules(ctx context.Context, in GitRequest, f *facts) error 
 func (c *Checker) create(ctx context.Context, in GitRequest, f *facts) error {
 	missing := errs.New(errs.NotFound, projectNotFound)
 	u := f.result.User
-	if in.Action != ReceivePack || !in.Any || in.ProjectID != 0 || u == nil || c.Creator == nil {
+	if in.Action != ReceivePack || !in.Any || in.Existing || in.ProjectID != 0 || u == nil || c.Creator == nil {
 		return missing
 	}
 	spec, err := c.newProject(ctx, u, in.Path)

@@ -15,6 +15,7 @@ import (
 	"gitsplit/services/rails-api/internal/access"
 	"gitsplit/services/rails-api/internal/auth"
 	"gitsplit/services/rails-api/internal/pathrule"
+	"gitsplit/services/rails-api/internal/site"
 )
 
 // denied is what git shows for bad credentials, and for everything that somebody
@@ -31,10 +32,7 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status, text := errs.KindOf(err).HTTPStatus(), errs.Message(err)
 	switch errs.KindOf(err) {
 	case errs.Unauthenticated:
-		if auth.Reason(err) != auth.TokenRequired { // git would only ask for the same password again
-			w.Header().Set("WWW-Authenticate", `Basic realm="GitLab"`)
-		}
-		text = denied + a.Site.URL(deniedHelp)
+		text = challenge(w, a.Site, err)
 	case errs.Invalid: // a project could not be made
 		status = http.StatusUnprocessableEntity
 	case errs.Timeout:
@@ -48,12 +46,30 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	} else {
 		logging.AddAttrs(ctx, slog.String("refusal", errs.Message(err)))
 	}
+	if err := plain(w, status, text); err != nil {
+		a.Log.DebugContext(ctx, "workhorse left before its answer", slog.Any(logging.KeyError, err))
+	}
+}
+
+// Unauthorized refuses credentials, or their absence, in the words and with the
+// challenge that git and git-lfs know (wire/workhorse.md §10.1).
+func Unauthorized(w http.ResponseWriter, s site.Site, err error) {
+	_ = plain(w, http.StatusUnauthorized, challenge(w, s, err)) // workhorse left
+}
+
+func challenge(w http.ResponseWriter, s site.Site, err error) (text string) {
+	if auth.Reason(err) != auth.TokenRequired { // git would only ask for the same password again
+		w.Header().Set("WWW-Authenticate", `Basic realm="GitLab"`)
+	}
+	return denied + s.URL(deniedHelp)
+}
+
+func plain(w http.ResponseWriter, status int, text string) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	if _, err := io.WriteString(w, text); err != nil { //nolint:gosec // plain text, and nosniff
-		a.Log.DebugContext(ctx, "workhorse left before its answer", slog.Any(logging.KeyError, err))
-	}
+	_, err := io.WriteString(w, text) //nolint:gosec // plain text, and nosniff
+	return err
 }
 
 // withoutSuffix matches the info/refs of a path without `.git`, with the queries

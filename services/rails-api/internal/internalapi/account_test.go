@@ -209,7 +209,7 @@ func TestLFSAuthenticate(t *testing.T) {
 			ExpiresIn int    `json:"expires_in"`
 		}
 		b.Must(json.Unmarshal([]byte(got.body), &a))
-		grant, _, err := signer.Verify(a.Token)
+		grant, _, err := signer.Verify(a.Token, b.Now())
 		if err != nil || grant != tc.grant || a.Username != tc.username || a.Path != "https://git.example.test/ada/p.git" || a.ExpiresIn != 1800 {
 			t.Errorf("%v %s: %s: %+v, %v", tc.who, tc.operation, got.body, grant, err)
 		}

@@ -36,7 +36,7 @@ func (a *api) lfsAuthenticate(r *http.Request, body []byte) (any, error) {
 		return nothing, nil
 	}
 	result, err := a.Access.Git(r.Context(), access.GitRequest{
-		Who: who(req.allowedRequest), Abilities: access.All(), Action: action, Path: projectPath(req.Project), Protocol: "ssh", Any: true,
+		Who: who(req.allowedRequest), Abilities: access.All(), Action: action, Path: projectPath(req.Project), Protocol: "ssh", Any: true, Existing: true,
 	})
 	logResult(r.Context(), result)
 	switch errs.KindOf(err) {

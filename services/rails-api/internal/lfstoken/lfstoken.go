@@ -84,9 +84,10 @@ func (s *Signer) Sign(g Grant, owner *user.User) (string, error) {
 // ErrInvalid is the cause of every refusal of Verify.
 var ErrInvalid = errors.New("LFS token is invalid")
 
-// Verify reads a token. Every refusal is errs.Unauthenticated. Bound tells whether
-// the token still belongs to the user it names, to be asked once the user is read.
-func (s *Signer) Verify(token string) (g Grant, bound func(user.User) bool, err error) {
+// Verify reads a token that was shown at a time. Every refusal is
+// errs.Unauthenticated. Bound tells whether the token still belongs to the user it
+// names, to be asked once the user is read.
+func (s *Signer) Verify(token string, at time.Time) (g Grant, bound func(user.User) bool, err error) {
 	refuse := func(cause error) (Grant, func(user.User) bool, error) {
 		return Grant{}, nil, errs.Wrap(errs.Unauthenticated, "401 Unauthorized", errors.Join(ErrInvalid, cause))
 	}
@@ -96,7 +97,7 @@ func (s *Signer) Verify(token string) (g Grant, bound func(user.User) bool, err 
 	var c claims
 	_, err = jwt.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return s.key, nil },
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithIssuer(issuer), jwt.WithExpirationRequired(),
-		jwt.WithIssuedAt(), jwt.WithLeeway(leeway), jwt.WithTimeFunc(s.now))
+		jwt.WithIssuedAt(), jwt.WithLeeway(leeway), jwt.WithTimeFunc(func() time.Time { return at }))
 	if err != nil {
 		return refuse(err)
 	}

@@ -38,7 +38,7 @@ func TestSigner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, bound, err := s.Verify(token)
+	got, bound, err := s.Verify(token, clock())
 	if diff := cmp.Diff(g, got); err != nil || diff != "" {
 		t.Fatalf("%v (-want +got):\n%s", err, diff)
 	}
@@ -56,7 +56,7 @@ func TestSigner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, _, err := s.Verify(keyToken); err != nil || got != key {
+	if got, _, err := s.Verify(keyToken, clock()); err != nil || got != key {
 		t.Errorf("deploy key: %+v, %v", got, err)
 	}
 
@@ -78,12 +78,12 @@ func TestSigner(t *testing.T) {
 		"cut": token[:len(token)-2], "huge": strings.Repeat("a", 5000),
 	}
 	for name, token := range bad {
-		if _, _, err := s.Verify(token); errs.KindOf(err) != errs.Unauthenticated || !errors.Is(err, lfstoken.ErrInvalid) {
+		if _, _, err := s.Verify(token, clock()); errs.KindOf(err) != errs.Unauthenticated || !errors.Is(err, lfstoken.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	now = now.Add(lfstoken.Lifetime + time.Minute)
-	if _, _, err := s.Verify(token); errs.KindOf(err) != errs.Unauthenticated {
+	if _, _, err := s.Verify(token, clock()); errs.KindOf(err) != errs.Unauthenticated {
 		t.Errorf("expired: %v", err)
 	}
 }

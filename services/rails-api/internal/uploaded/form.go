@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"gitsplit/kit/apijwt"
 	"gitsplit/kit/errs"
@@ -20,6 +21,9 @@ const maxForm = 2 << 20
 
 // maxFiles bounds the files of one request (wire/workhorse.md §6.4).
 const maxFiles = 10
+
+// maxDuration is longer than any upload takes.
+const maxDuration = 7 * 24 * time.Hour
 
 // bodyField is the name of an upload that is a whole request body.
 const bodyField = "file"
@@ -118,6 +122,11 @@ func (v *Receiver) file(values url.Values, name, path string) (File, error) {
 	if f.Size, err = strconv.ParseInt(fields["size"], 10, 64); err != nil || f.Size < 0 {
 		return File{}, fmt.Errorf("size %q", fields["size"])
 	}
+	seconds, err := strconv.ParseFloat(fields["upload_duration"], 64)
+	if err != nil || !(0 <= seconds && seconds <= maxDuration.Seconds()) {
+		return File{}, fmt.Errorf("duration %q", fields["upload_duration"])
+	}
+	f.Duration = time.Duration(seconds * float64(time.Second))
 	switch {
 	case f.Path != path:
 		return File{}, errors.New("the two tokens name two files")

@@ -51,6 +51,7 @@ type File struct {
 	RemoteID string // of an object, else ""
 	Size     int64  // bytes
 	Sums     map[string]string
+	Duration time.Duration // of the upload
 }
 
 // Sum returns a check sum in hexadecimal, "" if workhorse was not asked for it.
@@ -78,9 +79,10 @@ func (v *Receiver) Asked(r *http.Request) error {
 	return nil
 }
 
-// Permit answers the question whether an upload may go on with yes.
-func (v *Receiver) Permit(w http.ResponseWriter, d Destination) error {
-	body, err := json.Marshal(d)
+// Permit answers the question whether an upload may go on with yes: permission is
+// a Destination, or holds one and more.
+func (v *Receiver) Permit(w http.ResponseWriter, permission any) error {
+	body, err := json.Marshal(permission)
 	if err != nil {
 		return fmt.Errorf("encode permission: %w", err)
 	}
