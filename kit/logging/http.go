@@ -1,9 +1,11 @@
 package logging
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -96,6 +98,16 @@ func (r *recorder) Write(p []byte) (int, error) {
 	n, err := r.ResponseWriter.Write(p)
 	r.written += int64(n)
 	return n, err
+}
+
+// Hijack hands the connection over, which ends the response: with 101, as far as
+// HTTP is concerned.
+func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, buf, err := http.NewResponseController(r.ResponseWriter).Hijack()
+	if err == nil && r.status == 0 {
+		r.status = http.StatusSwitchingProtocols
+	}
+	return c, buf, err
 }
 
 // Unwrap lets http.ResponseController reach the connection.

@@ -3,6 +3,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,7 @@ type App struct {
 	config   Config
 	log      *slog.Logger
 	api      *api.Client
+	cable    *api.Client // api, if it has no backend of its own
 	gitalys  *gitalyclient.Pool
 	uploads  *store.Store
 	probes   *probe.Set
@@ -48,6 +50,7 @@ type App struct {
 	internal net.Listener   // nil without an internal listener
 	metrics  net.Listener   // nil without an address for it
 	pages    *proxy.Pages
+	ending   chan struct{}         // closed when web sockets have to end
 	redis    redis.UniversalClient // nil without Redis
 	watcher  *keywatch.Watcher     // nil without Redis, or with long polling off
 
@@ -56,7 +59,7 @@ type App struct {
 
 // New wires the parts and opens the listeners. Run closes what it opened.
 func New(ctx context.Context, c Config, log *slog.Logger) (_ *App, err error) {
-	a := &App{config: c, log: log}
+	a := &App{config: c, log: log, ending: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -72,6 +75,14 @@ func New(ctx context.Context, c Config, log *slog.Logger) (_ *App, err error) {
 		HeaderTimeout: c.ProxyHeadersTimeout.D(), Version: Version, Log: log})
 	if err != nil {
 		return nil, err
+	}
+	a.cable = a.api
+	if c.CableBackend != "" || c.CableSocket != "" {
+		o := api.Options{Backend: cmp.Or(c.CableBackend, c.AuthBackend), Socket: c.CableSocket,
+			HeaderTimeout: c.ProxyHeadersTimeout.D(), Version: Version, Log: log}
+		if a.cable, err = api.New(o); err != nil {
+			return nil, err
+		}
 	}
 	if a.redis, err = c.Redis.client(); err != nil {
 		return nil, err
@@ -139,6 +150,8 @@ func (a *App) handlers(reg prometheus.Registerer, key []byte) front.Handlers {
 	sender := senddata.New(senddata.Options{Gitalys: a.gitalys, Metrics: senddata.NewMetrics(reg), Log: a.log})
 	toRails := proxy.Options{API: a.api, Delegates: sender, BodyLimit: a.config.ProxyBodyLimit, Log: a.log, Now: time.Now}
 	backend := proxy.New(toRails)
+	toCable := toRails
+	toCable.API = a.cable
 	toRails.JSON = true
 	uploads := upload.New(upload.Options{
 		Auth: auth, Next: backend, Store: a.uploads, Secret: key, Metrics: upload.NewMetrics(reg), Log: a.log, Now: time.Now,
@@ -151,6 +164,7 @@ func (a *App) handlers(reg prometheus.Registerer, key []byte) front.Handlers {
 		BodyUpload:  uploads.Body(),
 		Health:      proxy.Health(backend),
 		API:         api,
+		Cable:       proxy.WebSocket(proxy.New(toCable), a.ending),
 		JobRequest:  a.jobRequest(reg, api),
 		Proxy:       backend,
 		Pages:       a.pages.Show(backend),

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -35,6 +36,10 @@ type Config struct {
 	AuthBackend   string   `toml:"auth_backend"`
 	AuthSocket    string   `toml:"auth_socket"`
 	AuthAddresses []string `toml:"auth_addresses"`
+	// The backend of /-/cable, the browsers' web sockets, in the same forms. Without
+	// any it is rails-api.
+	CableBackend string `toml:"cable_backend"`
+	CableSocket  string `toml:"cable_socket"`
 	// SecretPath is the file of the secret shared with rails-api: 32 bytes in base64.
 	SecretPath string `toml:"secret_path"`
 	// ProxyHeadersTimeout is how long rails-api may take to begin an answer.
@@ -152,6 +157,10 @@ func (c *Config) Validate() error {
 	}
 	_, err := api.New(api.Options{Backend: c.AuthBackend, Socket: c.AuthSocket, Addresses: c.AuthAddresses})
 	fault("auth_backend, auth_socket, auth_addresses", err)
+	if c.CableBackend != "" || c.CableSocket != "" {
+		_, err = api.New(api.Options{Backend: cmp.Or(c.CableBackend, c.AuthBackend), Socket: c.CableSocket})
+		fault("cable_backend, cable_socket", err)
+	}
 	if c.SecretPath == "" {
 		fault("secret_path", errors.New("is empty"))
 	}

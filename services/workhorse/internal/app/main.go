@@ -113,6 +113,8 @@ func settingFlags(fs *flag.FlagSet, g *Config) map[string]func(*Config) {
 	fs.StringVar(&g.ListenAddr, "listenAddr", g.ListenAddr, "address to listen on")
 	fs.StringVar(&g.AuthBackend, "authBackend", g.AuthBackend, "URL of rails-api")
 	fs.StringVar(&g.AuthSocket, "authSocket", g.AuthSocket, "Unix socket of rails-api")
+	fs.StringVar(&g.CableBackend, "cableBackend", g.CableBackend, "URL of the backend of web sockets")
+	fs.StringVar(&g.CableSocket, "cableSocket", g.CableSocket, "Unix socket of the backend of web sockets")
 	fs.DurationVar(&timeout, "proxyHeadersTimeout", timeout, "how long rails-api may take to begin an answer")
 	queue, polling := time.Duration(g.APIQueueDuration), time.Duration(g.APICILongPollingDuration)
 	fs.IntVar(&g.APILimit, "apiLimit", g.APILimit, "requests for CI jobs served at once; 0 is no limit")
@@ -134,6 +136,8 @@ func settingFlags(fs *flag.FlagSet, g *Config) map[string]func(*Config) {
 		"listenNetwork":            func(c *Config) { c.ListenNetwork = g.ListenNetwork },
 		"listenAddr":               func(c *Config) { c.ListenAddr = g.ListenAddr },
 		"authBackend":              func(c *Config) { c.AuthBackend = g.AuthBackend },
+		"cableBackend":             func(c *Config) { c.CableBackend = g.CableBackend },
+		"cableSocket":              func(c *Config) { c.CableSocket = g.CableSocket },
 		"authSocket":               func(c *Config) { c.AuthSocket = g.AuthSocket },
 		"proxyHeadersTimeout":      func(c *Config) { c.ProxyHeadersTimeout = config.Duration(timeout) },
 		"propagateCorrelationID":   func(c *Config) { c.PropagateCorrelationID = g.PropagateCorrelationID },

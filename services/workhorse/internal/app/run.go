@@ -11,6 +11,7 @@ import (
 
 	"gitsplit/kit/lifecycle"
 	"gitsplit/kit/netx"
+	"gitsplit/services/workhorse/internal/api"
 )
 
 // Run serves until ctx ends, then lets requests end for the shutdown timeout, and
@@ -70,14 +71,17 @@ func (a *App) announcing() lifecycle.Part {
 		ready()
 		<-ctx.Done()
 		a.probes.Stop()
+		close(a.ending)
 		return nil
 	}}
 }
 
 // close frees what New opened; closing twice is harmless.
 func (a *App) close() error {
-	if a.api != nil {
-		a.api.Close()
+	for _, c := range []*api.Client{a.api, a.cable} {
+		if c != nil {
+			c.Close()
+		}
 	}
 	if a.uploads != nil {
 		a.uploads.Close()

@@ -7,7 +7,7 @@
 // A guarded connection follows the requests on it, heads and bodies, and spoils an
 // ambiguous head before net/http has read it all: net/http then answers 400 and
 // closes the connection. It changes nothing else. A connection that stops being
-// HTTP/1, such as an upgraded one, must not be guarded.
+// HTTP/1, such as an upgraded one, must be released.
 package framing
 
 import (
@@ -42,10 +42,14 @@ type conn struct {
 	scan scanner
 	rest []byte // of spoil, once the connection is spoilt
 	err  error  // sticky
+	free bool   // not guarded any more
 }
 
 // Read returns the client's bytes, up to the line that makes a head ambiguous.
 func (c *conn) Read(p []byte) (int, error) {
+	if c.free {
+		return c.Conn.Read(p)
+	}
 	if len(c.rest) > 0 {
 		n := copy(p, c.rest)
 		c.rest = c.rest[n:]
@@ -65,4 +69,12 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.err = fault
 	}
 	return good, nil
+}
+
+// Release ends the guard of a connection from Listen that was hijacked. What had
+// been found wrong with it stays wrong.
+func Release(c net.Conn) {
+	if guarded, ok := c.(*conn); ok {
+		guarded.free = guarded.err == nil
+	}
 }

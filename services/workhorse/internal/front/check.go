@@ -1,6 +1,7 @@
 package front
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -54,11 +55,15 @@ func (f *Front) check(next http.Handler) http.Handler {
 			refuse(w, http.StatusNotFound, fmt.Sprintf("Not found %q", clean))
 			return
 		}
-		if upgradesToWebSocket(r.Header) { // no route of this table takes one yet
-			refuse(w, http.StatusBadRequest, "websocket upgrade not allowed")
-			return
+		r = withPath(r, clean)
+		if upgradesToWebSocket(r.Header) {
+			if !f.takesWebSocket(r) {
+				refuse(w, http.StatusBadRequest, "websocket upgrade not allowed")
+				return
+			}
+			r = r.WithContext(context.WithValue(r.Context(), webSocketKey{}, true))
 		}
-		next.ServeHTTP(w, withPath(r, clean))
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -85,6 +90,11 @@ func withPath(r *http.Request, clean string) *http.Request {
 	r2 := r.WithContext(r.Context())
 	r2.URL = &url.URL{Path: plain, RawPath: clean, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
 	return r2
+}
+
+// takesWebSocket reports whether the request's route is one of web sockets.
+func (f *Front) takesWebSocket(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.ProtoMajor == 1 && f.path(r) == cablePath
 }
 
 func upgradesToWebSocket(h http.Header) bool {

@@ -24,6 +24,7 @@ type Handlers struct {
 	ReceivePack http.Handler // POST <repository>.git/git-receive-pack
 	BodyUpload  http.Handler // requests whose body is one file
 	Health      http.Handler // /-/health, /-/liveness, /-/readiness
+	Cable       http.Handler // web sockets of /-/cable
 	JobRequest  http.Handler // /api/v4/jobs/request
 	API         http.Handler // the rest of /api/, but the internal API
 	Proxy       http.Handler // what rails-api answers to our own services, and LFS
@@ -77,8 +78,8 @@ func New(h Handlers, o Options) http.Handler {
 	return correlation.Middleware(o.Policy.TrustID)(next)
 }
 
-// router is the table of routes; the first match wins. Routes to come (CI,
-// web sockets) have their place where wire/workhorse.md §3 has them.
+// router is the table of routes; the first match wins. Routes to come (CI
+// artifacts, terminals) have their place where wire/workhorse.md §3 has them.
 func (f *Front) router(h Handlers) http.Handler {
 	r := mux.NewRouter().SkipClean(true).UseEncodedPath() // check has cleaned the path
 	add := func(name string, handler http.Handler, match mux.MatcherFunc) *mux.Route {
@@ -89,6 +90,7 @@ func (f *Front) router(h Handlers) http.Handler {
 	add("/:repository.git/git-receive-pack", h.ReceivePack, f.repository(isPack("git-receive-pack")))
 	add("/:repository.git/gitlab-lfs/objects/:oid/:size", h.BodyUpload, f.repository(isLFSUpload))
 	add("/:repository.git/gitlab-lfs/objects/:oid", h.Proxy, f.repository(isLFSDownload))
+	add(cablePath, h.Cable, isWebSocket)
 	for _, call := range internalCalls {
 		add(internalPrefix+call, h.Proxy, f.exactly(internalPrefix+call))
 	}

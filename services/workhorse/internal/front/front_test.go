@@ -68,7 +68,7 @@ func openDoor(t *testing.T, internal bool, root string) *door {
 	}
 	h := New(Handlers{InfoRefs: say("info-refs"), UploadPack: say("upload-pack"), ReceivePack: say("receive-pack"),
 		BodyUpload: say("body-upload"),
-		Health:     say("health"), JobRequest: say("job-request"), API: say("api"), Proxy: say("proxy"), Pages: say("pages")},
+		Health:     say("health"), Cable: say("cable"), JobRequest: say("job-request"), API: say("api"), Proxy: say("proxy"), Pages: say("pages")},
 		Options{Internal: internal, Root: root, Log: log, Metrics: NewMetrics(prometheus.NewRegistry()),
 			Timeouts: Timeouts{Read: 300 * time.Millisecond, Write: time.Minute}})
 	srv := httptest.NewUnstartedServer(nil)
@@ -121,7 +121,9 @@ func TestFront_checks(t *testing.T) {
 		{"connect", "CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "CONNECT not allowed\n"},
 		{"outside the root", get("/elsewhere"), 404, "Not found \"/elsewhere\"\n"},
 		{"beside the root", get("/gitlabx"), 404, "Not found \"/gitlabx\"\n"},
-		{"web socket", "GET /gitlab/-/cable HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n",
+		{"web socket", "GET /gitlab/-/cables HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n",
+			400, "websocket upgrade not allowed\n"},
+		{"web socket by post", "POST /gitlab/-/cable HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
 			400, "websocket upgrade not allowed\n"},
 		{"opaque target", get("http:gitlab/a"), 400, "Bad Request\n"},
 		{"hidden climb", get("/gitlab/files/..%2f..%2fx"), 400, "Bad Request\n"},
@@ -195,6 +197,8 @@ func TestFront_routes(t *testing.T) {
 		{"health", get("/-/health"), "health /-/health"},
 		{"liveness", get("/-/liveness"), "health /-/liveness"},
 		{"readiness with a token", get("/-/readiness?all=1"), "health /-/readiness?all=1"},
+		{"web socket", "GET //-/cable?a=b HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n", "cable /-/cable?a=b"},
+		{"no web socket", get("/-/cable"), "pages /-/cable"},
 		{"below readiness", get("/-/readiness/x"), "pages /-/readiness/x"},
 		{"root", get("/"), "pages /"},
 		{"empty query mark", get("/a?"), "pages /a?"},
@@ -358,7 +362,7 @@ func FuzzRouter(f *testing.F) {
 	}
 	door := &Front{}
 	router := door.router(Handlers{InfoRefs: say("info-refs"), UploadPack: say("upload-pack"),
-		ReceivePack: say("receive-pack"), Health: say("health"), JobRequest: say("job-request"), API: say("api"), Proxy: say("proxy"), Pages: say("pages")})
+		ReceivePack: say("receive-pack"), Health: say("health"), Cable: say("cable"), JobRequest: say("job-request"), API: say("api"), Proxy: say("proxy"), Pages: say("pages")})
 	f.Fuzz(func(t *testing.T, method, path, query, contentType string) {
 		clean, err := cleanPath(path)
 		if err != nil || !methods[method] {

@@ -58,6 +58,18 @@ func isPack(service string) func(*http.Request, string) bool {
 // isLFS matches what git-lfs asks of rails-api, besides the transfers of objects.
 func isLFS(_ *http.Request, rest string) bool { return strings.HasPrefix(rest, "info/lfs/") }
 
+// cablePath is where browsers hear of changes (wire/workhorse.md §8).
+const cablePath = "/-/cable"
+
+// webSocketKey marks, in the context, a request to upgrade that check let in: the
+// headers that say so are gone by the time it is routed.
+type webSocketKey struct{}
+
+func isWebSocket(r *http.Request, _ *mux.RouteMatch) bool {
+	is, _ := r.Context().Value(webSocketKey{}).(bool)
+	return is
+}
+
 // soleHeader returns the value of a header that was sent exactly once, or "".
 func soleHeader(h http.Header, name string) string {
 	if values := h.Values(name); len(values) == 1 {
