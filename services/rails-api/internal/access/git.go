@@ -45,8 +45,8 @@ type GitRequest struct {
 
 // Who names the actor: the first that is set counts, none is nobody.
 type Who struct {
-	KeyID, UserID int64
-	Username      string
+	KeyID, DeployTokenID, UserID int64
+	Username                     string
 }
 
 // Abilities are what the credential admits, whoever its owner is.
@@ -57,10 +57,10 @@ func All() Abilities { return Abilities{Download: true, Push: true} }
 
 // GitResult is a positive decision and what it was about.
 type GitResult struct {
-	User    *user.User // nil: nobody, or a deploy key
+	User    *user.User // nil: nobody, or a deploy key or token
 	KeyID   int64      // of the user; 0: no SSH key
 	KeyEnds *time.Time // when the SSH key expires
-	Deploy  *DeployKey // nil: no deploy key
+	Deploy  *Deploy    // nil: no deploy key or token
 	// OTPVerified is when the second factor was last proven with the key; nil is never.
 	OTPVerified *time.Time
 	Project     project.Project
@@ -68,13 +68,14 @@ type GitResult struct {
 	Created     bool // the project was made for this push
 }
 
-// DeployKey is an actor that is no user: an SSH key that some projects admit.
-type DeployKey struct {
-	ID        int64
-	AdderID   int64 // who added it; 0: the account is gone
-	AdderName string
-	Attached  bool // the project has the key
-	CanPush   bool // it may write there
+// Deploy is an actor that is no user: an SSH key or a token that some projects admit.
+type Deploy struct {
+	ID       int64
+	Token    bool   // a deploy token; else a deploy key
+	AdderID  int64  // who added the key; 0: the account is gone, or a token
+	Username string // of who added the key; of a token, its own
+	Attached bool   // the project admits it
+	CanPush  bool   // it may write there; a token never may
 }
 
 // GLID returns the name of the actor for the hooks of a push; of a deploy key it
@@ -83,8 +84,21 @@ func (r GitResult) GLID() string {
 	switch {
 	case r.User != nil:
 		return "user-" + itoa(r.User.ID)
+	case r.Deploy != nil && r.Deploy.Token:
+		return "deploy-token-" + itoa(r.Deploy.ID)
 	case r.Deploy != nil && r.Deploy.AdderID != 0:
 		return "user-" + itoa(r.Deploy.AdderID)
+	}
+	return ""
+}
+
+// GLUsername returns the user name that goes with GLID.
+func (r GitResult) GLUsername() string {
+	switch {
+	case r.User != nil:
+		return r.User.Username
+	case r.Deploy != nil:
+		return r.Deploy.Username
 	}
 	return ""
 }
@@ -135,9 +149,13 @@ func (c *Checker) git(ctx context.Context, in GitRequest, f *facts) error {
 	if !inside(f.result.Project.FullPath, in.Within) {
 		return errs.New(errs.Denied, otherNamespace)
 	}
-	attached := f.result.Deploy != nil && f.result.Deploy.Attached
+	d := f.result.Deploy
+	attached := d != nil && d.Attached
 	if err := decide(f.result.User, f.level, ReadProject, p); err != nil && !attached {
 		return err
+	}
+	if d != nil && d.Token && !attached { // good for its own projects alone, whatever everybody may read
+		return errs.New(errs.NotFound, projectNotFound)
 	}
 	if in.Action != ReceivePack {
 		if !attached && decide(f.result.User, f.level, DownloadCode, p) != nil {
@@ -188,9 +206,9 @@ func (c *Checker) mayPushTo(ctx context.Context, in GitRequest, f *facts) error 
 		return err
 	}
 	switch {
-	case r.Deploy != nil && !r.Deploy.CanPush:
+	case r.Deploy != nil && !r.Deploy.Token && !r.Deploy.CanPush:
 		return errs.New(errs.Denied, readOnlyKey)
-	case r.User == nil && r.Deploy == nil:
+	case r.User == nil && (r.Deploy == nil || r.Deploy.Token):
 		return errs.New(errs.Denied, noUpload)
 	case in.Any && r.Deploy == nil && decide(r.User, f.level, PushCode, r.Project) != nil:
 		return errs.New(errs.Denied, noPush)

@@ -17,30 +17,33 @@ import (
 )
 
 // The queries of one decision go to the database together, in one round trip. In
-// each of them $1 to $3 are the fields of Who, and this is the user they name.
+// each of them $1 to $3 are the key, user and name of Who, and this is the user they name.
 const actor = `(CASE WHEN $1::bigint <> 0 THEN (SELECT user_id FROM ssh_keys WHERE id = $1 AND kind = 'user' AND usage_type <> 'signing')
 	WHEN $2::bigint <> 0 THEN $2 ELSE (SELECT id FROM users WHERE lower(username) = lower($3)) END)`
 
 const (
 	actorQuery = `SELECT ` + user.Columns + `, k.expires_at, k.otp_verified_at FROM users u LEFT JOIN ssh_keys k ON k.id = $1 WHERE u.id = ` + actor
 
-	// $4 is the path and $5 the id of the project. The level is what Checker.level computes.
+	// $4 is the path and $5 the id of the project, $6 the deploy token of Who. The level is what Checker.level computes.
 	projectQuery = `
 		SELECT ` + project.Columns + `, CASE WHEN n.owner_id = ` + actor + ` THEN 50 ELSE coalesce((
 			SELECT max(m.access_level) FROM members m
 			WHERE m.user_id = ` + actor + ` AND (m.project_id = p.id OR m.namespace_id = ANY (n.traversal_ids))
 			AND (m.expires_at IS NULL OR m.expires_at > current_date)), 0) END,
-			(SELECT can_push FROM deploy_keys_projects WHERE key_id = $1 AND project_id = p.id)
+			coalesce((SELECT can_push FROM deploy_keys_projects WHERE key_id = $1 AND project_id = p.id),
+				(SELECT false FROM deploy_tokens t WHERE t.id = $6 AND (t.project_id = p.id OR t.namespace_id = ANY (n.traversal_ids))))
 		FROM (SELECT project_id, 0 AS rank FROM routes WHERE lower(path) = lower($4) AND $5::bigint = 0
 			UNION ALL SELECT project_id, 1 FROM redirect_routes WHERE lower(path) = lower($4) AND $5 = 0
 			UNION ALL SELECT $5, 0 WHERE $5 <> 0) found
 		JOIN projects p ON p.id = found.project_id` + project.Joins + `
 		WHERE p.state = 'ready' ORDER BY found.rank LIMIT 1`
 
-	// deployQuery finds a deploy key and who added it, whose name stands for it in the hooks of a push.
+	// deployQuery finds a deploy key and who added it, whose name stands for it in the hooks of a push, or the deploy token $2, if it is
+	// good at $3.
 	deployQuery = `
-		SELECT k.id, k.expires_at, coalesce(u.id, 0), coalesce(u.username, '') FROM ssh_keys k LEFT JOIN users u ON u.id = k.user_id
-		WHERE k.id = $1 AND k.kind = 'deploy'`
+		SELECT k.id, false, k.expires_at, coalesce(u.id, 0), coalesce(u.username, '') FROM ssh_keys k LEFT JOIN users u ON u.id = k.user_id
+		WHERE k.id = $1 AND k.kind = 'deploy'
+		UNION ALL SELECT t.id, true, NULL, 0, t.username FROM deploy_tokens t WHERE t.id = $2 AND t.expires_at > $3`
 
 	rulesQuery = `SELECT id, project_id, name, push_access_level, merge_access_level, allow_force_push FROM protected_branches WHERE project_id = $1 ORDER BY name`
 
@@ -54,8 +57,8 @@ const (
 func (c *Checker) load(ctx context.Context, in GitRequest) (facts, error) {
 	var b pgx.Batch
 	b.Queue(actorQuery, in.Who.KeyID, in.Who.UserID, in.Who.Username)
-	b.Queue(projectQuery, in.Who.KeyID, in.Who.UserID, in.Who.Username, in.Path, in.ProjectID)
-	b.Queue(deployQuery, in.Who.KeyID)
+	b.Queue(projectQuery, in.Who.KeyID, in.Who.UserID, in.Who.Username, in.Path, in.ProjectID, in.Who.DeployTokenID)
+	b.Queue(deployQuery, in.Who.KeyID, in.Who.DeployTokenID, c.Now())
 	b.Queue(rulesQuery, in.ProjectID) // changes come with the project's id
 	b.Queue(touchQuery, in.Who.KeyID, c.Now())
 	results := c.DB.SendBatch(ctx, &b)
@@ -85,8 +88,8 @@ func readFacts(results pgx.BatchResults) (facts, error) {
 	case !errors.Is(err, pgx.ErrNoRows):
 		return f, err
 	}
-	d := DeployKey{Attached: canPush != nil, CanPush: canPush != nil && *canPush}
-	switch err := results.QueryRow().Scan(&d.ID, &f.result.KeyEnds, &d.AdderID, &d.AdderName); {
+	d := Deploy{Attached: canPush != nil, CanPush: canPush != nil && *canPush}
+	switch err := results.QueryRow().Scan(&d.ID, &d.Token, &f.result.KeyEnds, &d.AdderID, &d.Username); {
 	case err == nil:
 		f.result.Deploy = &d
 	case !errors.Is(err, pgx.ErrNoRows):

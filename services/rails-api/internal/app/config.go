@@ -3,7 +3,9 @@ package app
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
+	"slices"
 	"time"
 
 	"gitsplit/kit/config"
@@ -53,6 +55,13 @@ type Config struct {
 	// ShellOperationLimit is how often in a minute an actor, or an address, may ask for the same Git command on the same project; 0 is any number.
 	ShellOperationLimit int64 `yaml:"gitlab_shell_operation_limit"`
 
+	// FailedLoginLimit is after how many failed sign-ins within FailedLoginWindow an address, or a user name, is banned for FailedLoginBan;
+	// 0 bans nobody. FailedLoginExempt are addresses and networks that are never banned.
+	FailedLoginLimit  int64           `yaml:"failed_login_limit"`
+	FailedLoginWindow config.Duration `yaml:"failed_login_window"`
+	FailedLoginBan    config.Duration `yaml:"failed_login_ban"`
+	FailedLoginExempt []string        `yaml:"failed_login_exempt"`
+
 	// Storages are the gitaly servers; new repositories are spread by weight.
 	Storages []StorageConfig `yaml:"storages"`
 
@@ -85,7 +94,9 @@ type StorageConfig struct {
 func Default() Config {
 	return Config{
 		SSHPort: 22, SSHUser: "git", DatabaseConnections: 10, ReceiveMaxInputSize: 5 * 1024, SidekiqConcurrency: 4,
-		ObjectStorage: "file:///var/opt/gitsplit/objects", GitTwoFactorSessionExpiry: 15, ShellOperationLimit: 600, ShutdownGrace: config.Duration(10 * time.Second), LogLevel: "info",
+		ObjectStorage: "file:///var/opt/gitsplit/objects", GitTwoFactorSessionExpiry: 15, ShellOperationLimit: 600,
+		FailedLoginLimit: 10, FailedLoginWindow: config.Duration(time.Minute), FailedLoginBan: config.Duration(time.Hour),
+		FailedLoginExempt: []string{"127.0.0.0/8", "::1"}, ShutdownGrace: config.Duration(10 * time.Second), LogLevel: "info",
 	}
 }
 
@@ -133,7 +144,39 @@ func (c *Config) Validate() error {
 	if c.ShutdownGrace <= 0 {
 		add("shutdown_grace", "%v is not a positive duration", c.ShutdownGrace)
 	}
-	return errors.Join(append(faults, c.validateStorages()...)...)
+	return errors.Join(slices.Concat(faults, c.validateFailedLogin(), c.validateStorages())...)
+}
+
+func (c *Config) validateFailedLogin() []error {
+	var faults []error
+	if c.FailedLoginLimit < 0 {
+		faults = append(faults, fmt.Errorf("failed_login_limit: %d is negative", c.FailedLoginLimit))
+	}
+	for key, d := range map[string]config.Duration{"failed_login_window": c.FailedLoginWindow, "failed_login_ban": c.FailedLoginBan} {
+		if d.D() < time.Second || d.D() > 365*24*time.Hour {
+			faults = append(faults, fmt.Errorf("%s: %v is not between a second and a year", key, d))
+		}
+	}
+	if _, err := c.failedLoginExempt(); err != nil {
+		faults = append(faults, fmt.Errorf("failed_login_exempt: %w", err))
+	}
+	return faults
+}
+
+// failedLoginExempt are the networks from which nobody is banned.
+func (c *Config) failedLoginExempt() ([]netip.Prefix, error) {
+	var list []netip.Prefix
+	for _, text := range c.FailedLoginExempt {
+		p, err := netip.ParsePrefix(text)
+		if ip, ipErr := netip.ParseAddr(text); ipErr == nil {
+			p, err = netip.PrefixFrom(ip, ip.BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%q is no address or network", text)
+		}
+		list = append(list, p)
+	}
+	return list, nil
 }
 
 func (c *Config) validateStorages() []error {

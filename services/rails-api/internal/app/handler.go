@@ -61,7 +61,11 @@ func (b *base) handler(chain *probe.Set) (http.Handler, error) {
 	checker := access.New(access.Deps{
 		DB: b.db, Repositories: b.gitaly, Creator: repositories, Site: b.site, Log: b.log, Now: time.Now, OTPSession: b.cfg.otpSession(),
 	})
-	people := auth.New(b.db, time.Now)
+	guard, err := b.guard()
+	if err != nil {
+		return nil, err
+	}
+	people := auth.New(auth.Deps{DB: b.db, Guard: guard, Log: b.log, Now: time.Now})
 	notices := notice.New(b.redis, b.site)
 
 	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
@@ -87,6 +91,13 @@ func (b *base) handler(chain *probe.Set) (http.Handler, error) {
 	r.Path("/-/readiness").Methods(http.MethodGet, http.MethodHead).HandlerFunc(readiness(chain))
 	r.PathPrefix("/").HandlerFunc(nothingHere)
 	return r, nil
+}
+
+// guard stops those who guess credentials.
+func (b *base) guard() (*auth.Guard, error) {
+	exempt, err := b.cfg.failedLoginExempt()
+	rule := ratelimit.Rule{Failures: b.cfg.FailedLoginLimit, Within: b.cfg.FailedLoginWindow.D(), For: b.cfg.FailedLoginBan.D()}
+	return auth.NewGuard(ratelimit.NewBans(b.redis, "login", rule), exempt, b.log), err
 }
 
 // box opens what the database holds sealed.

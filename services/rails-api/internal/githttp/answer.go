@@ -58,7 +58,7 @@ func Unauthorized(w http.ResponseWriter, s site.Site, err error) {
 }
 
 func challenge(w http.ResponseWriter, s site.Site, err error) (text string) {
-	if auth.Reason(err) != auth.TokenRequired { // git would only ask for the same password again
+	if reason := auth.Reason(err); reason != auth.TokenRequired && reason != auth.JobToken { // git would only ask for the same again
 		w.Header().Set("WWW-Authenticate", `Basic realm="GitLab"`)
 	}
 	return denied + s.URL(deniedHelp)

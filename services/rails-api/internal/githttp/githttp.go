@@ -24,9 +24,9 @@ type Checker interface {
 	Git(ctx context.Context, in access.GitRequest) (access.GitResult, error)
 }
 
-// Authenticator knows people by basic credentials; auth.Authenticator is one.
+// Authenticator knows who sends basic credentials; auth.Authenticator is one.
 type Authenticator interface {
-	Basic(ctx context.Context, username, password string) (auth.Identity, error)
+	Basic(ctx context.Context, c auth.Credentials) (auth.Identity, error)
 }
 
 // Deps is what the handlers work with; every field is needed.

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"gitsplit/kit/apijwt"
-	"gitsplit/services/rails-api/internal/auth"
 	"gitsplit/services/rails-api/internal/githttp"
 	"gitsplit/services/rails-api/internal/member"
 	"gitsplit/services/rails-api/internal/notice"
@@ -38,15 +37,22 @@ const (
 
 type bench struct {
 	*railstest.Bench
-	http http.Handler
+	http    http.Handler
+	creator user.User // of deploy tokens
 }
 
 func setup(tb testing.TB) *bench {
 	tb.Helper()
+	return setupWith(tb, 0)
+}
+
+// setupWith bans after so many failed sign-ins.
+func setupWith(tb testing.TB, failures int64) *bench {
+	tb.Helper()
 	b := &bench{Bench: railstest.New(tb)}
 	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	githttp.Routes(r, githttp.Deps{
-		Access: b.Access, Auth: auth.New(b.DB, b.Now), Gitaly: b.Gitaly, Notices: notice.New(b.Redis, b.Site), Site: b.Site,
+		Access: b.Access, Auth: b.Auth(failures), Gitaly: b.Gitaly, Notices: notice.New(b.Redis, b.Site), Site: b.Site,
 		Secrets: [][]byte{[]byte(secret)}, ReceiveOptions: []string{"receive.maxInputSize=7"}, Log: b.Log, Now: b.Now,
 	})
 	b.http = r
@@ -192,6 +198,14 @@ func TestServe_rights(t *testing.T) {
 	}
 }
 
+// statusOf is the status that goes with a text, for those who may know the project.
+func statusOf(text string) int {
+	if status, ok := map[string]int{"{": 200, denied: 401}[text]; ok {
+		return status
+	}
+	return http.StatusForbidden
+}
+
 func TestServe_credentials(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -234,11 +248,8 @@ func TestServe_credentials(t *testing.T) {
 		{"unknown token", "ada", token.Generate(), denied, denied},
 		{"token without a name", "", b.token(ada, "api"), denied, denied},
 	} {
-		status := func(text string) int {
-			return map[string]int{"{": 200, denied: 401}[text] + 403*map[string]int{download: 1, upload: 1}[text]
-		}
-		check(t, tc.name, b.send(caller{name: tc.login, password: tc.password}, http.MethodGet, "/ada/p.git/"+pull), status(tc.pull), tc.pull)
-		check(t, tc.name, b.send(caller{name: tc.login, password: tc.password}, http.MethodGet, "/ada/p.git/"+push), status(tc.push), tc.push)
+		check(t, tc.name, b.send(caller{name: tc.login, password: tc.password}, http.MethodGet, "/ada/p.git/"+pull), statusOf(tc.pull), tc.pull)
+		check(t, tc.name, b.send(caller{name: tc.login, password: tc.password}, http.MethodGet, "/ada/p.git/"+push), statusOf(tc.push), tc.push)
 	}
 }
 

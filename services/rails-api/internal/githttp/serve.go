@@ -3,9 +3,7 @@ package githttp
 import (
 	"encoding/json"
 	"log/slog"
-	"net"
 	"net/http"
-	"strings"
 
 	"gitsplit/kit/apijwt"
 	"gitsplit/kit/errs"
@@ -22,16 +20,18 @@ const mediaType = "application/vnd.gitlab-workhorse+json"
 func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 	path, action := question(r)
 	in := access.GitRequest{Action: action, Path: path, Protocol: "http", Any: true, Abilities: access.Abilities{Download: true}}
-	logging.AddAttrs(r.Context(), slog.String(logging.KeyCommand, action), slog.String("client_ip", remoteIP(r)))
+	logging.AddAttrs(r.Context(), slog.String(logging.KeyCommand, action), slog.String("client_ip", auth.Address(r)))
 	username, password, signedIn := r.BasicAuth()
+	var id auth.Identity
 	if signedIn {
-		id, err := a.Auth.Basic(r.Context(), username, password)
+		var err error
+		id, err = a.Auth.Basic(r.Context(), auth.Credentials{Username: username, Password: password, Address: auth.Address(r)})
 		if err != nil {
 			a.fail(w, r, err)
 			return
 		}
-		in.Who, in.Abilities = access.Who{UserID: id.User.ID}, id.Abilities
-		logging.AddAttrs(r.Context(), slog.String(logging.KeyUser, id.User.Username))
+		in.Who, in.Abilities = id.Who(), id.Abilities
+		logging.AddAttrs(r.Context(), slog.String(logging.KeyUser, id.Name()))
 	}
 	if err := a.trusted(r); signedIn && err != nil {
 		a.fail(w, r, err)
@@ -41,7 +41,9 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 	if result.Project.ID != 0 && (err == nil || signedIn) {
 		logging.AddAttrs(r.Context(), slog.String(logging.KeyProject, result.Project.FullPath))
 	}
-	if !signedIn {
+	if signedIn {
+		err = id.Refusal(err)
+	} else {
 		err = a.anonymous(r, action, err)
 	}
 	if err != nil {
@@ -104,7 +106,7 @@ func (a *api) permit(w http.ResponseWriter, r *http.Request, result access.GitRe
 		return
 	}
 	answer := permission{
-		GLID: result.GLID(), GLRepository: p.GLRepository(), ProjectID: p.ID, RootNamespaceID: p.Namespace.RootID(),
+		GLID: result.GLID(), GLUsername: result.GLUsername(), GLRepository: p.GLRepository(), ProjectID: p.ID, RootNamespaceID: p.Namespace.RootID(),
 		Repository: wire.Repository{
 			StorageName: p.Storage, RelativePath: p.DiskPath, GitAlternateObjectDirectories: []string{},
 			GLRepository: p.GLRepository(), GLProjectPath: p.FullPath,
@@ -112,12 +114,11 @@ func (a *api) permit(w http.ResponseWriter, r *http.Request, result access.GitRe
 		GitConfigOptions: append([]string{}, a.ReceiveOptions...),
 		GitalyServer:     gitalyServer{Address: storage.Address, Token: storage.Token, CallMetadata: map[string]string{}},
 	}
-	if result.User != nil {
-		answer.GLUsername = result.User.Username
+	if answer.GLID != "" {
 		answer.GitalyServer.CallMetadata["user_id"] = answer.GLID
 		answer.GitalyServer.CallMetadata["username"] = answer.GLUsername
 	}
-	if ip := remoteIP(r); ip != "" {
+	if ip := auth.Address(r); ip != "" {
 		answer.GitalyServer.CallMetadata["remote_ip"] = ip
 	}
 	body, err := json.Marshal(answer)
@@ -130,15 +131,6 @@ func (a *api) permit(w http.ResponseWriter, r *http.Request, result access.GitRe
 	if _, err := w.Write(body); err != nil {
 		a.Log.DebugContext(r.Context(), "workhorse left before its answer", slog.Any(logging.KeyError, err))
 	}
-}
-
-// remoteIP returns the client's address as workhorse tells it.
-func remoteIP(r *http.Request) string {
-	first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-For"), ",")
-	if ip := net.ParseIP(strings.TrimSpace(first)); ip != nil {
-		return ip.String()
-	}
-	return ""
 }
 
 var _ Authenticator = (*auth.Authenticator)(nil)

@@ -85,7 +85,8 @@ func logResult(ctx context.Context, r access.GitResult) {
 		logging.AddAttrs(ctx, slog.String(logging.KeyUser, r.User.Username))
 	}
 	if r.Deploy != nil {
-		logging.AddAttrs(ctx, slog.Int64("deploy_key_id", r.Deploy.ID))
+		kind := map[bool]string{true: "deploy_token_id", false: "deploy_key_id"}[r.Deploy.Token]
+		logging.AddAttrs(ctx, slog.Int64(kind, r.Deploy.ID))
 	}
 	if r.Project.ID != 0 {
 		logging.AddAttrs(ctx, slog.String(logging.KeyProject, r.Project.FullPath))
@@ -123,18 +124,20 @@ func who(req allowedRequest) access.Who {
 	return access.Who{KeyID: int64(req.KeyID), UserID: int64(req.UserID), Username: req.Username}
 }
 
-// identified reads `key-7`, `user-1` or `username-ada` (wire/internal-api.md §4).
+// identified reads `key-7`, `user-1`, `deploy-token-3` or `username-ada` (wire/internal-api.md §4).
 func identified(identifier string) access.Who {
 	if name, ok := strings.CutPrefix(identifier, "username-"); ok {
 		return access.Who{Username: name}
 	}
-	kind, digits, _ := strings.Cut(identifier, "-")
-	id, ok := number(digits)
-	switch {
-	case ok && kind == "key":
+	at := strings.LastIndexByte(identifier, '-') + 1
+	id, ok := number(identifier[at:])
+	switch kind := identifier[:at]; {
+	case ok && kind == "key-":
 		return access.Who{KeyID: id}
-	case ok && kind == "user":
+	case ok && kind == "user-":
 		return access.Who{UserID: id}
+	case ok && kind == "deploy-token-":
+		return access.Who{DeployTokenID: id}
 	}
 	return access.Who{}
 }
@@ -190,7 +193,7 @@ func (a *api) permission(r access.GitResult) (any, error) {
 	}
 	answer := wire.AllowedResponse{
 		Status: true, GLRepository: p.GLRepository(), GLProjectPath: p.FullPath, GLProjectID: p.ID, GLRootNamespaceID: p.Namespace.RootID(),
-		GLID: r.GLID(), GitConfigOptions: a.gitConfig(), ConsoleMessages: []string{},
+		GLID: r.GLID(), GLUsername: r.GLUsername(), GitConfigOptions: a.gitConfig(), ConsoleMessages: []string{},
 		Gitaly: &wire.Gitaly{
 			Repository: wire.Repository{
 				StorageName: p.Storage, RelativePath: p.DiskPath, GitAlternateObjectDirectories: []string{},
@@ -199,12 +202,9 @@ func (a *api) permission(r access.GitResult) (any, error) {
 			Address: storage.Address, Token: storage.Token, Features: map[string]string{},
 		},
 	}
-	if r.User != nil {
-		answer.GLUsername = r.User.Username
-	}
 	switch {
-	case r.Deploy != nil:
-		answer.GLUsername, answer.GLKeyType, answer.GLKeyID = r.Deploy.AdderName, "deploy_key", r.Deploy.ID
+	case r.Deploy != nil && !r.Deploy.Token:
+		answer.GLKeyType, answer.GLKeyID = "deploy_key", r.Deploy.ID
 	case r.User != nil && r.KeyID != 0:
 		answer.GLKeyType, answer.GLKeyID = "key", r.KeyID
 	}

@@ -52,7 +52,7 @@ func (a *api) lfsAuthenticate(r *http.Request, body []byte) (any, error) {
 	g := lfstoken.Grant{ProjectID: result.Project.ID, Upload: req.Operation == "upload"}
 	answer := lfsAnswer{Path: a.Site.Clone("http", result.Project.FullPath), ExpiresIn: int64(lfstoken.Lifetime.Seconds())}
 	switch {
-	case result.Deploy != nil:
+	case result.Deploy != nil && !result.Deploy.Token:
 		g.Actor.DeployKeyID = result.Deploy.ID
 		answer.Username = "lfs+deploy-key-" + strconv.FormatInt(result.Deploy.ID, 10)
 	case result.User != nil:

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"gitsplit/services/rails-api/internal/access"
+	"gitsplit/services/rails-api/internal/auth"
 	"gitsplit/services/rails-api/internal/event"
 	"gitsplit/services/rails-api/internal/gitaly"
 	"gitsplit/services/rails-api/internal/gitalytest"
@@ -27,6 +28,7 @@ import (
 	"gitsplit/services/rails-api/internal/pgtest"
 	"gitsplit/services/rails-api/internal/project"
 	"gitsplit/services/rails-api/internal/projectrepo"
+	"gitsplit/services/rails-api/internal/ratelimit"
 	"gitsplit/services/rails-api/internal/redistest"
 	"gitsplit/services/rails-api/internal/sealed"
 	"gitsplit/services/rails-api/internal/site"
@@ -78,6 +80,12 @@ func New(tb testing.TB) *Bench {
 // Deps returns what Access works with, for a Checker with other rules.
 func (b *Bench) Deps() access.Deps {
 	return access.Deps{DB: b.DB, Repositories: b.Gitaly, Creator: b.Repositories, Site: b.Site, Log: b.Log, Now: b.Now}
+}
+
+// Auth returns an Authenticator that bans after some failures, 0 for never.
+func (b *Bench) Auth(failures int64) *auth.Authenticator {
+	bans := ratelimit.NewBans(b.Redis, "login", ratelimit.Rule{Failures: failures, Within: time.Minute, For: time.Hour})
+	return auth.New(auth.Deps{DB: b.DB, Guard: auth.NewGuard(bans, nil, b.Log), Log: b.Log, Now: b.Now})
 }
 
 // Now is the clock of the installation.

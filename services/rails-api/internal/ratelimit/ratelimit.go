@@ -1,5 +1,5 @@
-// Package ratelimit counts what somebody does within a minute, for all replicas
-// together, in Redis. Without Redis nothing is limited: a limit protects against
+// Package ratelimit counts what somebody does within a minute, and keeps who failed
+// too often, for all replicas together, in Redis. Without Redis nothing is limited: a limit protects against
 // load, and its loss must not stop work.
 package ratelimit
 
@@ -51,13 +51,17 @@ func (l *Limiter) Over(ctx context.Context, name string, limit int64, scopes ...
 	return over, nil
 }
 
-// key names the counter of a scope in the current minute. Parts are user text, and
-// so are digested.
+// key names the counter of a scope in the current minute.
 func (l *Limiter) key(name string, scope []string) string {
+	minute := l.now().Truncate(Window).Unix()
+	return strings.Join([]string{"rate-limit", name, digest(scope), fmt.Sprint(minute)}, ":")
+}
+
+// digest stands for a scope in a key, since its parts are user text.
+func digest(scope []string) string {
 	h := sha256.New()
 	for _, part := range scope {
 		_, _ = fmt.Fprintf(h, "%d:%s", len(part), part) // a hash takes everything
 	}
-	minute := l.now().Truncate(Window).Unix()
-	return strings.Join([]string{"rate-limit", name, hex.EncodeToString(h.Sum(nil)[:16]), fmt.Sprint(minute)}, ":")
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }

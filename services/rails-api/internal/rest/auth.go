@@ -69,7 +69,7 @@ func paramToken(p *param.Set) string {
 
 // authenticate fills in the session; a token that is not good fails the request, also where none is needed.
 func (a *api) authenticate(r *http.Request, s *session, plain string) error {
-	id, err := a.Auth.Token(r.Context(), plain)
+	id, err := a.Auth.Token(r.Context(), plain, auth.Address(r))
 	if err != nil {
 		if reason := auth.Reason(err); reason != "" {
 			a.Log.LogAttrs(r.Context(), slog.LevelInfo, "audit", slog.String("refused_token", reason), slog.String(logging.KeyRemoteAddr, r.RemoteAddr),

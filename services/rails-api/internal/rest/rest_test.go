@@ -27,6 +27,7 @@ import (
 	"gitsplit/services/rails-api/internal/pgtest"
 	"gitsplit/services/rails-api/internal/project"
 	"gitsplit/services/rails-api/internal/projectrepo"
+	"gitsplit/services/rails-api/internal/ratelimit"
 	"gitsplit/services/rails-api/internal/rest"
 	"gitsplit/services/rails-api/internal/sealed"
 	"gitsplit/services/rails-api/internal/site"
@@ -46,6 +47,7 @@ type bench struct {
 	http   http.Handler
 	now    time.Time
 	log    *bytes.Buffer
+	people *auth.Authenticator
 	root   person // an administrator
 }
 
@@ -81,10 +83,12 @@ func setupOn(tb testing.TB, db *pgxpool.Pool) *bench {
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	box, err := sealed.New(make([]byte, sealed.MinKey))
 	b.must(err)
+	guard := auth.NewGuard(ratelimit.NewBans(nil, "login", ratelimit.Rule{}), nil, log) // no rule: no Redis
+	b.people = auth.New(auth.Deps{DB: b.db, Guard: guard, Log: log, Now: now})
 	rest.Routes(router, rest.Deps{
 		DB:           b.db,
 		Access:       access.New(access.Deps{DB: b.db, Repositories: git, Creator: repositories, Site: place, Log: log, Now: now}),
-		Auth:         auth.New(b.db, now),
+		Auth:         b.people,
 		TwoFactor:    twofactor.New(b.db, box, "git.example", now),
 		Gitaly:       git,
 		Repositories: repositories,

@@ -27,7 +27,7 @@ func (a *api) beginTwoFactor(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	u := actor(r)
-	switch known, err := a.Auth.Login(r.Context(), u.Username, password); {
+	switch known, err := a.Auth.Login(r.Context(), auth.Credentials{Username: u.Username, Password: password, Address: auth.Address(r)}); {
 	case auth.Reason(err) != "", err == nil && known.ID != u.ID:
 		return forbidden("the password is wrong")
 	case err != nil:

@@ -52,11 +52,14 @@ func TestTwoFactor(t *testing.T) {
 	if me["two_factor_enabled"] != true {
 		t.Errorf("two_factor_enabled: %v", me["two_factor_enabled"])
 	}
-	people := auth.New(b.db, func() time.Time { return b.now })
-	if _, err := people.Basic(t.Context(), "ann", "correct horse"); auth.Reason(err) != auth.TokenRequired {
+	git := func(password string) error {
+		_, err := b.people.Basic(t.Context(), auth.Credentials{Username: "ann", Password: password})
+		return err
+	}
+	if err := git("correct horse"); auth.Reason(err) != auth.TokenRequired {
 		t.Errorf("Git with the password alone: %v", err)
 	}
-	if _, err := people.Basic(t.Context(), "ann", ann.token); err != nil {
+	if err := git(ann.token); err != nil {
 		t.Errorf("Git with a token: %v", err)
 	}
 	enabled := `{"message":"400 Bad request - Two-factor authentication is enabled already"}`
@@ -68,7 +71,7 @@ func TestTwoFactor(t *testing.T) {
 	b.as(ann).post("user/two_factor/recovery_codes", code()).text(400, `{"message":"400 Bad request - Invalid OTP"}`)
 	b.as(ann).send("DELETE", "user/two_factor", map[string]any{"otp_attempt": "0123456789abcdef"}).text(400, `{"message":"400 Bad request - Invalid OTP"}`)
 	b.as(ann).send("DELETE", "user/two_factor", map[string]any{"otp_attempt": given.Codes[4]}).text(204, "")
-	if _, err := people.Basic(t.Context(), "ann", "correct horse"); err != nil {
+	if err := git("correct horse"); err != nil {
 		t.Errorf("Git with the password again: %v", err)
 	}
 

@@ -70,13 +70,19 @@ type Store struct{ db postgres.DBTX }
 func New(db postgres.DBTX) *Store { return &Store{db: db} }
 
 const (
-	what    = "token"
-	columns = "t.id, t.user_id, t.name, t.description, t.scopes, t.expires_at, t.revoked, t.last_used_at, t.created_at"
+	what = "token"
+	// Columns are what Scan reads; the table's name in the query is t.
+	Columns = "t.id, t.user_id, t.name, t.description, t.scopes, t.expires_at, t.revoked, t.last_used_at, t.created_at"
 )
+
+// Fields returns where to put a row of Columns, for packages that join tokens.
+func (t *Token) Fields() []any {
+	return []any{&t.ID, &t.UserID, &t.Name, &t.Description, &t.Scopes, &t.ExpiresAt, &t.Revoked, &t.LastUsedAt, &t.CreatedAt}
+}
 
 func scan(row pgx.CollectableRow) (Token, error) {
 	var t Token
-	err := row.Scan(&t.ID, &t.UserID, &t.Name, &t.Description, &t.Scopes, &t.ExpiresAt, &t.Revoked, &t.LastUsedAt, &t.CreatedAt)
+	err := row.Scan(t.Fields()...)
 	return t, err
 }
 
@@ -103,8 +109,8 @@ func (s *Store) Create(ctx context.Context, in NewToken) (Token, string, error) 
 	}
 	const insert = `
 		INSERT INTO personal_access_tokens AS t (user_id, name, description, token_digest, scopes, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6) RETURNING ` + columns
-	t, err := postgres.One(ctx, s.db, what, scan, insert, in.UserID, in.Name, in.Description, digest(in.Plain), in.Scopes, in.ExpiresAt)
+		VALUES ($1, $2, $3, $4, $5, $6) RETURNING ` + Columns
+	t, err := postgres.One(ctx, s.db, what, scan, insert, in.UserID, in.Name, in.Description, Digest(in.Plain), in.Scopes, in.ExpiresAt)
 	if err != nil {
 		return Token{}, "", err
 	}
@@ -124,49 +130,61 @@ func ValidScopes(scopes []string) error {
 	return nil
 }
 
-// Generate returns a new secret: the prefix and 160 random bits or more.
-func Generate() string { return Prefix + rand.Text() + rand.Text()[:8] }
+// Generate returns the secret of a new token.
+func Generate() string { return Secret(Prefix) }
 
-func digest(plain string) []byte {
+// Secret returns a prefix with 160 random bits or more, for every kind of token.
+func Secret(prefix string) string { return prefix + rand.Text() + rand.Text()[:8] }
+
+// Digest returns what is stored of a secret.
+func Digest(plain string) []byte {
 	sum := sha256.Sum256([]byte(plain))
 	return sum[:]
 }
 
-const maxPlain = 255
+// Plausible reports whether a text can be the secret of a token at all.
+func Plausible(plain string) bool {
+	const longest = 255
+	return len(plain) <= longest && strings.TrimSpace(plain) != ""
+}
 
 // ByPlain returns the token with a secret, active or not. The look-up is by
 // digest, so its time says nothing about how much of a guess was right.
 func (s *Store) ByPlain(ctx context.Context, plain string) (Token, error) {
-	if len(plain) > maxPlain || strings.TrimSpace(plain) == "" {
+	if !Plausible(plain) {
 		return Token{}, postgres.NotFound(what)
 	}
-	return postgres.One(ctx, s.db, what, scan, "SELECT "+columns+" FROM personal_access_tokens t WHERE t.token_digest = $1", digest(plain))
+	return postgres.One(ctx, s.db, what, scan, "SELECT "+Columns+" FROM personal_access_tokens t WHERE t.token_digest = $1", Digest(plain))
 }
 
 // ByID returns one token.
 func (s *Store) ByID(ctx context.Context, id int64) (Token, error) {
-	return postgres.One(ctx, s.db, what, scan, "SELECT "+columns+" FROM personal_access_tokens t WHERE t.id = $1", id)
+	return postgres.One(ctx, s.db, what, scan, "SELECT "+Columns+" FROM personal_access_tokens t WHERE t.id = $1", id)
 }
 
 // Filter selects tokens for List.
 type Filter struct {
-	UserID int64  // 0: of all users
-	State  string // "active", "inactive" or "" for both
-	Search string // part of the name
-	Now    time.Time
-	Page   postgres.Page
+	UserID  int64  // 0: of all users
+	State   string // "active", "inactive" or "" for both
+	Revoked *bool  // nil: revoked ones and others
+	Search  string // part of the name
+	Now     time.Time
+	Page    postgres.Page
 }
 
-const listFrom = `
-	FROM personal_access_tokens t
-	WHERE ($1::bigint = 0 OR t.user_id = $1)
-	AND ($2 = '' OR (NOT t.revoked AND (t.expires_at IS NULL OR t.expires_at > $3)) = ($2 = 'active'))
-	AND ($4 = '' OR strpos(lower(t.name), lower($4)) > 0)`
+// Matching holds for the tokens that State, Now, Search and Revoked of a Filter
+// select; they are the parameters $2 to $5.
+const Matching = `
+	($2 = '' OR (NOT t.revoked AND (t.expires_at IS NULL OR t.expires_at > $3)) = ($2 = 'active'))
+	AND ($4 = '' OR strpos(lower(t.name), lower($4)) > 0)
+	AND ($5::boolean IS NULL OR t.revoked = $5)`
+
+const listFrom = "FROM personal_access_tokens t WHERE ($1::bigint = 0 OR t.user_id = $1) AND " + Matching
 
 // List returns a page of tokens, oldest first, and how many there are in all.
 func (s *Store) List(ctx context.Context, f Filter) ([]Token, int, error) {
-	l := postgres.Listing[Token]{What: what, Columns: columns, From: listFrom, OrderBy: "t.id", Scan: scan}
-	return l.Page(ctx, s.db, f.Page, f.UserID, f.State, f.Now, f.Search)
+	l := postgres.Listing[Token]{What: what, Columns: Columns, From: listFrom, OrderBy: "t.id", Scan: scan}
+	return l.Page(ctx, s.db, f.Page, f.UserID, f.State, f.Now, f.Search, f.Revoked)
 }
 
 // Revoke ends a token, from the next request on.

@@ -33,7 +33,8 @@ type User struct {
 	State          State
 	PasswordDigest string // of package auth; "" admits no password
 	TwoFactor      bool   // a password alone is not enough (package twofactor)
-	NamespaceID    int64  // the personal namespace
+	Bot            bool   // no person, but who an access token of a project or group acts as (package bot)
+	NamespaceID    int64  // the personal namespace; 0: a bot
 	LastActivityOn *time.Time
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
@@ -52,13 +53,13 @@ const (
 	what = "user"
 	// Columns are what Scan reads; the table's name in the query is u.
 	Columns = `u.id, u.username, u.name, u.email, u.admin, u.state, u.password_digest, u.otp_enabled_at IS NOT NULL,
-		coalesce((SELECT id FROM namespaces WHERE owner_id = u.id AND kind = 'user'), 0), u.last_activity_on, u.created_at, u.updated_at`
+		num_nonnulls(u.bot_project_id, u.bot_namespace_id) > 0, coalesce((SELECT id FROM namespaces WHERE owner_id = u.id AND kind = 'user'), 0), u.last_activity_on, u.created_at, u.updated_at`
 )
 
 // Fields returns where to put a row of Columns, for packages that join users.
 func (u *User) Fields() []any {
 	return []any{
-		&u.ID, &u.Username, &u.Name, &u.Email, &u.Admin, &u.State, &u.PasswordDigest, &u.TwoFactor,
+		&u.ID, &u.Username, &u.Name, &u.Email, &u.Admin, &u.State, &u.PasswordDigest, &u.TwoFactor, &u.Bot,
 		&u.NamespaceID, &u.LastActivityOn, &u.CreatedAt, &u.UpdatedAt,
 	}
 }
