@@ -46,9 +46,10 @@ type App struct {
 	gitalys  *gitalyclient.Pool
 	uploads  *store.Store
 	probes   *probe.Set
-	public   []net.Listener // the first is the one of the flags
-	internal net.Listener   // nil without an internal listener
-	metrics  net.Listener   // nil without an address for it
+	archives *senddata.Archives // nil keeps no archives
+	public   []net.Listener     // the first is the one of the flags
+	internal net.Listener       // nil without an internal listener
+	metrics  net.Listener       // nil without an address for it
 	pages    *proxy.Pages
 	ending   chan struct{}         // closed when web sockets have to end
 	redis    redis.UniversalClient // nil without Redis
@@ -97,6 +98,9 @@ func New(ctx context.Context, c Config, log *slog.Logger) (_ *App, err error) {
 	a.uploads = store.New(store.Options{TempDir: c.Uploads.TempDir, Log: log, Now: time.Now})
 	for _, dir := range c.Uploads.Unfinished {
 		a.uploads.Sweep(ctx, dir)
+	}
+	if c.Archives.Size > 0 {
+		a.archives = senddata.NewArchives(c.Archives.Size, c.Archives.Age.D(), log, time.Now)
 	}
 	a.probes = probe.New(reg)
 	a.probes.Add("rails-api", a.api.Check)
@@ -147,7 +151,7 @@ func (a *App) handlers(reg prometheus.Registerer, key []byte) front.Handlers {
 	auth := preauth.New(preauth.Options{
 		API: a.api, Secret: key, Metrics: preauth.NewMetrics(reg), Log: a.log, Now: time.Now,
 	})
-	sender := senddata.New(senddata.Options{Gitalys: a.gitalys, Metrics: senddata.NewMetrics(reg), Log: a.log})
+	sender := senddata.New(senddata.Options{Gitalys: a.gitalys, Archives: a.archives, Metrics: senddata.NewMetrics(reg), Log: a.log})
 	toRails := proxy.Options{API: a.api, Delegates: sender, BodyLimit: a.config.ProxyBodyLimit, Log: a.log, Now: time.Now}
 	backend := proxy.New(toRails)
 	toCable := toRails

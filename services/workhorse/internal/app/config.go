@@ -71,9 +71,10 @@ type Config struct {
 	APICILongPollingDuration config.Duration `toml:"api_ci_long_polling_duration"`
 	Redis                    Redis           `toml:"redis"`
 
-	Git      Git     `toml:"git"`
-	Uploads  Uploads `toml:"uploads"`
-	LogLevel string  `toml:"log_level"`
+	Git      Git          `toml:"git"`
+	Uploads  Uploads      `toml:"uploads"`
+	Archives ArchiveCache `toml:"archive_cache"`
+	LogLevel string       `toml:"log_level"`
 }
 
 // Uploads says where uploads lie before rails-api has them.
@@ -101,6 +102,13 @@ type Git struct {
 	HeldAnswerLimit       int64           `toml:"held_answer_limit"`        // bytes that wait for a push to be read
 	DrainTimeout          config.Duration `toml:"drain_timeout"`            // for reading a push that gitaly has ended
 	TempDir               string          `toml:"temp_dir"`                 // for answers that wait; "" is the system's
+}
+
+// ArchiveCache bounds the archives that are kept in the directory that rails-api
+// names.
+type ArchiveCache struct {
+	Size int64           `toml:"size"` // bytes; 0 keeps none
+	Age  config.Duration `toml:"age"`  // after which an archive goes
 }
 
 const (
@@ -132,6 +140,7 @@ func Defaults() Config {
 			HeldAnswerLimit:       256 * mebi,
 			DrainTimeout:          config.Duration(time.Minute),
 		},
+		Archives: ArchiveCache{Size: 10 * gibi, Age: config.Duration(2 * time.Hour)},
 		LogLevel: "info",
 	}
 }
@@ -185,6 +194,7 @@ func (c *Config) validateBounds() []error {
 		"proxy_headers_timeout": c.ProxyHeadersTimeout, "shutdown_timeout": c.ShutdownTimeout,
 		"client_read_timeout": c.ClientReadTimeout, "client_write_timeout": c.ClientWriteTimeout,
 		"api_queue_duration": c.APIQueueDuration, "git.upload_pack_body_timeout": c.Git.UploadPackBodyTimeout, "git.drain_timeout": c.Git.DrainTimeout,
+		"archive_cache.age": c.Archives.Age,
 	} {
 		if d <= 0 {
 			faults = append(faults, fmt.Errorf("%s: %v is not a positive duration", key, d))
@@ -193,7 +203,7 @@ func (c *Config) validateBounds() []error {
 	for key, n := range map[string]int64{
 		"api_limit": int64(c.APILimit), "api_queue_limit": int64(c.APIQueueLimit), "proxy_body_limit": c.ProxyBodyLimit, "git.upload_pack_body_limit": c.Git.UploadPackBodyLimit,
 		"git.inflated_push_limit": c.Git.InflatedPushLimit, "git.inflate_ratio": c.Git.InflateRatio,
-		"git.held_answer_limit": c.Git.HeldAnswerLimit,
+		"git.held_answer_limit": c.Git.HeldAnswerLimit, "archive_cache.size": c.Archives.Size,
 	} {
 		if n < 0 {
 			faults = append(faults, fmt.Errorf("%s: %d is negative", key, n))
