@@ -17,7 +17,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"gitsplit/kit/gitalyclient"
-	"gitsplit/kit/netx"
 	"gitsplit/kit/probe"
 	"gitsplit/kit/secret"
 	"gitsplit/services/workhorse/internal/api"
@@ -199,26 +198,14 @@ func (g Git) limits() githttp.Limits {
 	}
 }
 
-func (a *App) listen(ctx context.Context) (err error) {
-	c := a.config
-	public := append([]Listener{{c.ListenNetwork, c.ListenAddr}}, c.Listeners...)
-	if a.public, err = listenAll(ctx, public); err != nil {
-		return err
-	}
-	if c.Internal != (Listener{}) {
-		internal, err := listenAll(ctx, []Listener{c.Internal})
-		if err != nil {
-			return fmt.Errorf("internal_listener: %w", err)
-		}
-		a.internal = internal[0]
-	}
-	if c.PrometheusListenAddr != "" {
-		if a.metrics, err = netx.Listen(c.PrometheusListenAddr); err != nil {
-			return fmt.Errorf("prometheus_listen_addr: %w", err)
-		}
-	}
-	return nil
-}
-
-// Addr returns the address of the first public listener.
+// Addr returns the address of the first public listener, the one of the flags.
 func (a *App) Addr() net.Addr { return a.public[0].Addr() }
+
+// Addrs returns the addresses of all public listeners.
+func (a *App) Addrs() []net.Addr {
+	list := make([]net.Addr, 0, len(a.public))
+	for _, ln := range a.public {
+		list = append(list, ln.Addr())
+	}
+	return list
+}

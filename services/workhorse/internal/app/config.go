@@ -26,6 +26,8 @@ type Config struct {
 	ListenAddr    string     `toml:"listen_addr"`
 	Listeners     []Listener `toml:"listeners"`
 	Internal      Listener   `toml:"internal_listener"`
+	// Where certificates come from on listeners whose TLS is automatic.
+	LocalAuthority LocalAuthority `toml:"local_authority"`
 	// PrometheusListenAddr serves /metrics, /-/liveness and /-/readiness of this
 	// process: host:port or unix:/path. "" is off.
 	PrometheusListenAddr string `toml:"prometheus_listen_addr"`
@@ -89,8 +91,9 @@ type Uploads struct {
 
 // Listener is one listening address.
 type Listener struct {
-	Network string `toml:"network"` // tcp, tcp4, tcp6 or unix
-	Addr    string `toml:"addr"`
+	Network string      `toml:"network"` // tcp, tcp4, tcp6 or unix
+	Addr    string      `toml:"addr"`
+	TLS     ListenerTLS `toml:"tls"` // HTTPS instead of HTTP
 }
 
 // Git bounds what a Git request may cost. A size of 0 is no limit.
@@ -153,12 +156,17 @@ func (c *Config) Validate() error {
 			faults = append(faults, fmt.Errorf("%s: %w", key, err))
 		}
 	}
-	fault("listen_addr", Listener{c.ListenNetwork, c.ListenAddr}.validate())
+	fault("listen_addr", c.flagListener().validate())
 	for i, l := range c.Listeners {
 		fault(fmt.Sprintf("listeners[%d]", i), l.validate())
+		fault(fmt.Sprintf("listeners[%d].tls", i), l.TLS.validate())
 	}
 	if c.Internal != (Listener{}) {
 		fault("internal_listener", c.Internal.validate())
+		fault("internal_listener.tls", c.Internal.TLS.validate())
+	}
+	if c.wantsTLS(automaticLocal) {
+		fault("local_authority", c.LocalAuthority.validate())
 	}
 	if c.PrometheusListenAddr != "" {
 		_, _, err := netx.Split(c.PrometheusListenAddr)
@@ -215,6 +223,11 @@ func (c *Config) validateBounds() []error {
 		faults = append(faults, fmt.Errorf("log_level: %q: want debug, info, warn or error", c.LogLevel))
 	}
 	return faults
+}
+
+// flagListener is the listener of the flags.
+func (c *Config) flagListener() Listener {
+	return Listener{Network: c.ListenNetwork, Addr: c.ListenAddr}
 }
 
 func (l Listener) validate() error {
