@@ -15,12 +15,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/redis/go-redis/v9"
+	"google.golang.org/grpc"
 
 	"gitsplit/kit/gitalyclient"
 	"gitsplit/kit/probe"
 	"gitsplit/kit/secret"
 	"gitsplit/services/workhorse/internal/api"
 	"gitsplit/services/workhorse/internal/front"
+	"gitsplit/services/workhorse/internal/gitaly"
 	"gitsplit/services/workhorse/internal/githttp"
 	"gitsplit/services/workhorse/internal/header"
 	"gitsplit/services/workhorse/internal/jobpoll"
@@ -44,6 +46,7 @@ type App struct {
 	cable    *api.Client // api, if it has no backend of its own
 	gitalys  *gitalyclient.Pool
 	uploads  *store.Store
+	servers  gitaly.Servers // gitalys, counted
 	probes   *probe.Set
 	archives *senddata.Archives // nil keeps no archives
 	public   []net.Listener     // the first is the one of the flags
@@ -93,7 +96,10 @@ func New(ctx context.Context, c Config, log *slog.Logger) (_ *App, err error) {
 	if a.pages, err = proxy.NewPages(c.DocumentRoot, reg); err != nil {
 		return nil, fmt.Errorf("document_root: %w", err)
 	}
-	a.gitalys = gitalyclient.NewPool(gitalyclient.Options{ClientName: "gitlab-workhorse", Log: log})
+	connections := gitaly.NewMetrics(reg)
+	a.gitalys = gitalyclient.NewPool(gitalyclient.Options{ClientName: "gitlab-workhorse", Log: log,
+		Dial: []grpc.DialOption{grpc.WithStatsHandler(connections)}})
+	a.servers = connections.Count(a.gitalys)
 	a.uploads = store.New(store.Options{TempDir: c.Uploads.TempDir, Log: log, Now: time.Now})
 	for _, dir := range c.Uploads.Unfinished {
 		a.uploads.Sweep(ctx, dir)
@@ -144,13 +150,13 @@ func (a *App) doors(reg prometheus.Registerer, key []byte) error {
 func (a *App) handlers(reg prometheus.Registerer, key []byte) front.Handlers {
 	limits := a.config.Git.limits()
 	git := githttp.New(githttp.Options{
-		Gitalys: a.gitalys, Limits: limits, TempDir: a.config.Git.TempDir,
+		Gitalys: a.servers, Limits: limits, TempDir: a.config.Git.TempDir,
 		Metrics: githttp.NewMetrics(reg), Log: a.log,
 	})
 	auth := preauth.New(preauth.Options{
 		API: a.api, Secret: key, Metrics: preauth.NewMetrics(reg), Log: a.log, Now: time.Now,
 	})
-	sender := senddata.New(senddata.Options{Gitalys: a.gitalys, Archives: a.archives, Metrics: senddata.NewMetrics(reg), Log: a.log})
+	sender := senddata.New(senddata.Options{Gitalys: a.servers, Archives: a.archives, Metrics: senddata.NewMetrics(reg), Log: a.log})
 	toRails := proxy.Options{API: a.api, Delegates: sender, BodyLimit: a.config.ProxyBodyLimit, Log: a.log, Now: time.Now}
 	backend := proxy.New(toRails)
 	toCable := toRails
