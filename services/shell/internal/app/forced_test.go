@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -185,6 +186,32 @@ func TestShell_log(t *testing.T) {
 		if line[key] != want {
 			t.Errorf("%s: %v, want %v, in %s", key, line[key], want, raw)
 		}
+	}
+}
+
+// asShell is the variable that makes the test binary gitlab-shell.
+const asShell = "TEST_AS_GITLAB_SHELL"
+
+// TestShell_userGone: who hangs up in the middle is no reason to die without a line in the log.
+func TestShell_userGone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = read.Close()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "key-7")
+	cmd.Env = append(os.Environ(), asShell+"=1", "GITLAB_SHELL_DIR="+s.root, "SSH_CONNECTION=192.0.2.7 4711 192.0.2.1 22")
+	cmd.Stdout = write
+	err = cmd.Run()
+	_ = write.Close()
+	if cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("ended with %v, want exit status 1", err)
+	}
+	raw, err := os.ReadFile(filepath.Join(s.root, "gitlab-shell.log"))
+	if err != nil || !strings.Contains(string(raw), `"msg":"access"`) || strings.Contains(string(raw), "session error") {
+		t.Errorf("log: %s, %v", raw, err)
 	}
 }
 
