@@ -68,6 +68,11 @@ type Config struct {
 	// ObjectStorage is where finished files lie (LFS objects, attachments): file:///directory, which workhorse shares.
 	ObjectStorage string `yaml:"object_storage"`
 
+	// LFSEnabled offers Git LFS; each project can still be without.
+	LFSEnabled bool `yaml:"lfs_enabled"`
+	// LFSRemovalDelay is how long a large file is kept that no project has any more.
+	LFSRemovalDelay config.Duration `yaml:"lfs_removal_delay"`
+
 	// InitialRootPasswordFile and InitialRootTokenFile seed the first account, when there is none.
 	InitialRootPasswordFile string `yaml:"initial_root_password_file"`
 	InitialRootTokenFile    string `yaml:"initial_root_token_file"`
@@ -94,6 +99,7 @@ type StorageConfig struct {
 func Default() Config {
 	return Config{
 		SSHPort: 22, SSHUser: "git", DatabaseConnections: 10, ReceiveMaxInputSize: 5 * 1024, SidekiqConcurrency: 4,
+		LFSEnabled: true, LFSRemovalDelay: config.Duration(24 * time.Hour),
 		ObjectStorage: "file:///var/opt/gitsplit/objects", GitTwoFactorSessionExpiry: 15, ShellOperationLimit: 600,
 		FailedLoginLimit: 10, FailedLoginWindow: config.Duration(time.Minute), FailedLoginBan: config.Duration(time.Hour),
 		FailedLoginExempt: []string{"127.0.0.0/8", "::1"}, ShutdownGrace: config.Duration(10 * time.Second), LogLevel: "info",
@@ -140,6 +146,9 @@ func (c *Config) Validate() error {
 	}
 	if c.ReceiveMaxInputSize < 0 || c.ReceiveMaxInputSize > 1<<40 {
 		add("receive_max_input_size", "%d is no size in MiB", c.ReceiveMaxInputSize)
+	}
+	if c.LFSRemovalDelay < config.Duration(time.Hour) {
+		add("lfs_removal_delay", "%v is less than an hour: uploads may be under way", c.LFSRemovalDelay)
 	}
 	if c.ShutdownGrace <= 0 {
 		add("shutdown_grace", "%v is not a positive duration", c.ShutdownGrace)

@@ -24,6 +24,7 @@ func (b *base) work(ctx context.Context) error {
 	jobs, err := worker.New(worker.Deps{
 		DB: b.db, Gitaly: b.gitaly, Branches: branchcache.New(b.redis), Concurrency: b.cfg.SidekiqConcurrency, Log: b.log,
 		Cleaner: projectrepo.New(b.db, b.gitaly, inserter, b.log, time.Now),
+		Files:   b.files, LFSRemovalDelay: b.cfg.LFSRemovalDelay.D(), Now: time.Now,
 	})
 	if err != nil {
 		return err

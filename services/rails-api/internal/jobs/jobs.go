@@ -13,6 +13,12 @@ type PostReceive struct {
 // Kind names the job in the database.
 func (PostReceive) Kind() string { return "post_receive" }
 
+// LFSCleanup removes large files that no project has any more.
+type LFSCleanup struct{}
+
+// Kind names the job in the database.
+func (LFSCleanup) Kind() string { return "lfs_cleanup" }
+
 // ProjectCleanup finishes the removal of a project, or removes one half made.
 type ProjectCleanup struct {
 	ProjectID int64 `json:"project_id"`

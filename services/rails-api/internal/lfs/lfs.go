@@ -27,7 +27,7 @@ type Object struct {
 // Key returns the name of the object's file in storage. It holds the row's id, so
 // that what is being removed never is what was uploaded again meanwhile.
 func (o Object) Key() string {
-	return fmt.Sprintf("%s/%s/%s-%d", o.OID[0:2], o.OID[2:4], o.OID[4:], o.ID)
+	return fmt.Sprintf("lfs/%s/%s/%s-%d", o.OID[0:2], o.OID[2:4], o.OID[4:], o.ID)
 }
 
 // ValidOID reports whether s is an id: 64 lower-case hexadecimal digits.

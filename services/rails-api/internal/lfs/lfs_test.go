@@ -57,7 +57,7 @@ func TestStore(t *testing.T) {
 		t.Errorf("link what is only reserved: %v, %v", linked, err)
 	}
 	b.Must(b.store.Publish(ctx, b.p.ID, o))
-	if got, err := b.store.Get(ctx, b.p.ID, oid(1)); err != nil || got != o || got.Key() != "11/11/"+oid(1)[4:]+"-"+strconv.FormatInt(o.ID, 10) {
+	if got, err := b.store.Get(ctx, b.p.ID, oid(1)); err != nil || got != o || got.Key() != "lfs/11/11/"+oid(1)[4:]+"-"+strconv.FormatInt(o.ID, 10) {
 		t.Errorf("published %+v, %v, key %s", got, err, got.Key())
 	}
 	if _, err := b.store.Get(ctx, b.q.ID, oid(1)); errs.KindOf(err) != errs.NotFound {

@@ -6,9 +6,13 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"log/slog"
 	"net/url"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +27,7 @@ import (
 	"gitsplit/services/rails-api/internal/gitaly"
 	"gitsplit/services/rails-api/internal/gitalytest"
 	"gitsplit/services/rails-api/internal/key"
+	"gitsplit/services/rails-api/internal/lfs"
 	"gitsplit/services/rails-api/internal/member"
 	"gitsplit/services/rails-api/internal/namespace"
 	"gitsplit/services/rails-api/internal/pgtest"
@@ -32,7 +37,9 @@ import (
 	"gitsplit/services/rails-api/internal/redistest"
 	"gitsplit/services/rails-api/internal/sealed"
 	"gitsplit/services/rails-api/internal/site"
+	"gitsplit/services/rails-api/internal/storage"
 	"gitsplit/services/rails-api/internal/twofactor"
+	"gitsplit/services/rails-api/internal/uploaded"
 	"gitsplit/services/rails-api/internal/user"
 	"gitsplit/services/rails-api/internal/visibility"
 	"gitsplit/services/rails-api/internal/worker"
@@ -50,6 +57,7 @@ type Bench struct {
 	Repositories *projectrepo.Service
 	Box          *sealed.Box
 	TwoFactor    *twofactor.Service
+	Files        *storage.Store
 	Site         site.Site
 	Log          *slog.Logger
 	Logged       *Buffer
@@ -73,6 +81,8 @@ func New(tb testing.TB) *Bench {
 	b.Box, err = sealed.New(make([]byte, sealed.MinKey))
 	b.Must(err)
 	b.TwoFactor = twofactor.New(b.DB, b.Box, "git.example.test", b.Now)
+	b.Files, err = storage.Open("file://" + tb.TempDir())
+	b.Must(err)
 	b.Access = access.New(b.Deps())
 	return b
 }
@@ -180,6 +190,22 @@ func (b *Bench) Inhabited(namespaceID int64, path string, level visibility.Level
 	p, err = project.New(b.DB).ByID(b.TB.Context(), p.ID)
 	b.Must(err)
 	return p
+}
+
+// LFSObject stores a large file of a project.
+func (b *Bench) LFSObject(p project.Project, content string) lfs.Object {
+	b.TB.Helper()
+	ctx, files := b.TB.Context(), lfs.New(b.DB)
+	sum := sha256.Sum256([]byte(content))
+	d, err := b.Files.Destination(ctx, 0)
+	b.Must(err)
+	path := filepath.Join(d.TempPath, hex.EncodeToString(sum[:]))
+	b.Must(os.WriteFile(path, []byte(content), 0o600))
+	o, err := files.Reserve(ctx, hex.EncodeToString(sum[:]), int64(len(content)))
+	b.Must(err)
+	b.Must(b.Files.Keep(ctx, uploaded.File{Path: path, Size: o.Size}, o.Key()))
+	b.Must(files.Publish(ctx, p.ID, o))
+	return o
 }
 
 // Member gives a user a level in a project or a group.

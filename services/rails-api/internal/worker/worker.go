@@ -16,6 +16,8 @@ import (
 	"gitsplit/kit/correlation"
 	"gitsplit/kit/logging"
 	"gitsplit/services/rails-api/internal/branchcache"
+	"gitsplit/services/rails-api/internal/jobs"
+	"gitsplit/services/rails-api/internal/lfs"
 	"gitsplit/services/rails-api/internal/project"
 )
 
@@ -33,14 +35,23 @@ type Cleaner interface {
 	Cleanup(ctx context.Context, projectID int64) error
 }
 
+// Files removes stored files; storage.Store does.
+type Files interface {
+	Delete(ctx context.Context, key string) error
+}
+
 // Deps is what the jobs work with; every field is needed.
 type Deps struct {
 	DB          *pgxpool.Pool
 	Gitaly      Gitaly
 	Branches    *branchcache.Cache
 	Cleaner     Cleaner
+	Files       Files
 	Concurrency int // jobs at a time
-	Log         *slog.Logger
+	// LFSRemovalDelay is how long a large file is kept that no project has.
+	LFSRemovalDelay time.Duration
+	Log             *slog.Logger
+	Now             func() time.Time
 }
 
 // Inserter returns a client that inserts jobs and does none.
@@ -58,6 +69,7 @@ func New(d Deps) (*river.Client[pgx.Tx], error) {
 	for _, err := range []error{
 		river.AddWorkerSafely(workers, &postReceive{Deps: d, projects: project.New(d.DB)}),
 		river.AddWorkerSafely(workers, &projectCleanup{Deps: d}),
+		river.AddWorkerSafely(workers, &lfsCleanup{Deps: d, lfs: lfs.New(d.DB)}),
 	} {
 		if err != nil {
 			return nil, fmt.Errorf("job client: %w", err)
@@ -66,7 +78,12 @@ func New(d Deps) (*river.Client[pgx.Tx], error) {
 	c, err := river.NewClient(riverpgxv5.New(d.DB), &river.Config{
 		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: d.Concurrency}},
 		Workers: workers,
-		Logger:  slog.New(quiet{d.Log.Handler()}),
+		PeriodicJobs: []*river.PeriodicJob{
+			river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
+				return jobs.LFSCleanup{}, &river.InsertOpts{MaxAttempts: 3, UniqueOpts: river.UniqueOpts{ByPeriod: time.Hour}}
+			}, nil),
+		},
+		Logger: slog.New(quiet{d.Log.Handler()}),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("job client: %w", err)

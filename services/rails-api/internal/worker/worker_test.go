@@ -1,19 +1,24 @@
 package worker_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"gitsplit/kit/errs"
 	"gitsplit/services/rails-api/internal/access"
 	"gitsplit/services/rails-api/internal/branchcache"
 	"gitsplit/services/rails-api/internal/event"
 	"gitsplit/services/rails-api/internal/gitalytest"
+	"gitsplit/services/rails-api/internal/jobs"
 	"gitsplit/services/rails-api/internal/pgtest"
 	"gitsplit/services/rails-api/internal/project"
 	"gitsplit/services/rails-api/internal/railstest"
@@ -26,15 +31,22 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 // start runs the worker and returns the ends of its jobs.
 func start(t *testing.T, b *railstest.Bench) <-chan *river.Event {
 	t.Helper()
+	_, done := run(t, b)
+	return done
+}
+
+func run(t *testing.T, b *railstest.Bench) (*river.Client[pgx.Tx], <-chan *river.Event) {
+	t.Helper()
 	c, err := worker.New(worker.Deps{
-		DB: b.DB, Gitaly: b.Gitaly, Branches: branchcache.New(b.Redis), Cleaner: b.Repositories, Concurrency: 2, Log: b.Log,
+		DB: b.DB, Gitaly: b.Gitaly, Branches: branchcache.New(b.Redis), Cleaner: b.Repositories, Files: b.Files, Concurrency: 2,
+		LFSRemovalDelay: time.Hour, Log: b.Log, Now: b.Now,
 	})
 	b.Must(err)
 	done, cancel := c.Subscribe(river.EventKindJobCompleted, river.EventKindJobFailed)
 	t.Cleanup(cancel)
 	b.Must(c.Start(t.Context()))
 	t.Cleanup(func() { <-c.Stopped() }) // the test's context ends first
-	return done
+	return c, done
 }
 
 func (e ended) String() string { return fmt.Sprintf("%s %s", e.Job.Kind, e.Kind) }
@@ -116,6 +128,44 @@ func TestPostReceive_redisDown(t *testing.T) {
 	done := start(t, b)
 	if got := (ended{<-done}).String(); got != "post_receive job_completed" {
 		t.Errorf("%s\n%s", got, b.Logged)
+	}
+}
+
+// TestLFSCleanup: the file of an object goes when no project had it for the time that is set.
+func TestLFSCleanup(t *testing.T) {
+	t.Parallel()
+	b := railstest.New(t)
+	ctx, ns := t.Context(), b.User("ada").NamespaceID
+	p := b.Project(ns, "p", visibility.Private)
+	kept, gone := b.LFSObject(p, "kept"), b.LFSObject(p, "gone")
+	_, err := b.DB.Exec(ctx, "DELETE FROM lfs_objects_projects WHERE object_id = $1", gone.ID)
+	b.Must(err)
+	inserter, err := worker.Inserter(b.DB, b.Log)
+	b.Must(err)
+	for _, step := range []struct {
+		later time.Duration
+		there bool
+	}{{0, true}, {30 * time.Minute, true}, {time.Hour + time.Second, false}, {time.Hour + 2*time.Second, false}} {
+		began := b.Time
+		b.Time = began.Add(step.later)
+		c, done := run(t, b)
+		_, err = inserter.Insert(ctx, jobs.LFSCleanup{}, nil)
+		b.Must(err)
+		if got := (ended{<-done}).String(); got != "lfs_cleanup job_completed" {
+			t.Fatalf("%s\n%s", got, b.Logged)
+		}
+		b.Must(c.Stop(context.WithoutCancel(ctx)))
+		b.Time = began
+		if _, err := b.Files.Size(ctx, gone.Key()); (err == nil) != step.there || (err != nil && errs.KindOf(err) != errs.NotFound) {
+			t.Errorf("after %v: %v", step.later, err)
+		}
+		if _, err := b.Files.Size(ctx, kept.Key()); err != nil {
+			t.Errorf("the object of a project after %v: %v", step.later, err)
+		}
+	}
+	var rows int
+	if err := b.DB.QueryRow(ctx, "SELECT count(*) FROM lfs_objects").Scan(&rows); err != nil || rows != 1 {
+		t.Errorf("%d rows, %v", rows, err)
 	}
 }
 
