@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (code int) {
-	for _, tool := range []string{"git", "ssh", "ssh-keygen", "curl", "psql", "redis-server"} {
+	for _, tool := range []string{"git", "ssh", "ssh-keygen", "git-lfs", "curl", "psql", "redis-server"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return missing(tool)
 		}

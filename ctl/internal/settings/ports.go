@@ -13,11 +13,10 @@ import (
 // error says for each port that cannot be had what is wrong and which variable
 // to change.
 func (s Settings) CheckPorts(ctx context.Context) error {
-	var faults []error
-	for _, p := range s.ports() {
-		faults = append(faults, checkPort(ctx, p.variable, s.addr(p.number)))
-	}
-	return errors.Join(faults...)
+	return errors.Join(
+		checkPort(ctx, VarHTTPPort, s.HTTPAddr()),
+		checkPort(ctx, VarSSHPort, s.SSHAddr()),
+	)
 }
 
 func checkPort(ctx context.Context, variable, addr string) error {

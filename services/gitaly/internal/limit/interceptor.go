@@ -47,8 +47,7 @@ var copies = map[string]bool{ //nolint:gochecknoglobals // a constant
 	"/gitaly.RepositoryService/FetchSourceBranch": true, "/gitaly.RepositoryService/ReplicateRepository": true,
 	"/gitaly.ObjectPoolService/CreateObjectPool": true, "/gitaly.ObjectPoolService/FetchIntoObjectPool": true,
 	"/gitaly.ObjectPoolService/DisconnectGitAlternates": true, "/gitaly.RemoteService/UpdateRemoteMirror": true,
-	"/gitaly.RemoteService/FindRemoteRootRef": true, "/gitaly.RepositoryService/BackupRepository": true,
-	"/gitaly.RepositoryService/RestoreRepository": true, "/gitaly.RepositoryService/Fsck": true,
+	"/gitaly.RemoteService/FindRemoteRootRef": true,
 }
 
 // Interceptors apply the limits.

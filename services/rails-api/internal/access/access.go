@@ -79,7 +79,6 @@ const (
 	CreateProjects
 	CreateSubgroup
 	AdminNamespace
-	ReadDeployTokens // of a group; to change them is AdminNamespace
 )
 
 // levels is the lowest access level for an action; what is missing here nobody may do.
@@ -89,7 +88,6 @@ func levels() map[Action]member.Level {
 		AdminProject: member.Maintainer, AdminMembers: member.Maintainer, AdminProtection: member.Maintainer,
 		ArchiveProject: member.Owner, RenameProject: member.Owner, DeleteProject: member.Owner,
 		ReadNamespace: member.Minimal, CreateProjects: member.Developer, CreateSubgroup: member.Maintainer, AdminNamespace: member.Owner,
-		ReadDeployTokens: member.Maintainer,
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 	"gitsplit/services/rails-api/internal/event"
 	"gitsplit/services/rails-api/internal/githttp"
 	"gitsplit/services/rails-api/internal/internalapi"
+	"gitsplit/services/rails-api/internal/lfshttp"
 	"gitsplit/services/rails-api/internal/lfstoken"
 	"gitsplit/services/rails-api/internal/notice"
 	"gitsplit/services/rails-api/internal/projectrepo"
@@ -30,6 +31,7 @@ import (
 	"gitsplit/services/rails-api/internal/rest"
 	"gitsplit/services/rails-api/internal/sealed"
 	"gitsplit/services/rails-api/internal/twofactor"
+	"gitsplit/services/rails-api/internal/uploaded"
 	"gitsplit/services/rails-api/internal/worker"
 )
 
@@ -60,6 +62,7 @@ func (b *base) handler(chain *probe.Set) (http.Handler, error) {
 	second := twofactor.New(b.db, box, b.site.External.Hostname(), time.Now)
 	checker := access.New(access.Deps{
 		DB: b.db, Repositories: b.gitaly, Creator: repositories, Site: b.site, Log: b.log, Now: time.Now, OTPSession: b.cfg.otpSession(),
+		WithoutLFS: !b.cfg.LFSEnabled,
 	})
 	guard, err := b.guard()
 	if err != nil {
@@ -85,6 +88,10 @@ func (b *base) handler(chain *probe.Set) (http.Handler, error) {
 	githttp.Routes(r, githttp.Deps{
 		Access: checker, Auth: people, Gitaly: b.gitaly, Notices: notices, Site: b.site, Secrets: workhorse,
 		ReceiveOptions: b.cfg.receiveOptions(), Log: b.log, Now: time.Now,
+	})
+	lfshttp.Routes(r, lfshttp.Deps{
+		DB: b.db, Access: checker, Auth: people, Tokens: lfs, Storage: b.files, Uploads: uploaded.New(workhorse, time.Now, b.files.TempDir()),
+		Site: b.site, Log: b.log, Now: time.Now,
 	})
 	r.Path("/-/health").Methods(http.MethodGet, http.MethodHead).HandlerFunc(alive("text/plain", "GitLab OK"))
 	r.Path("/-/liveness").Methods(http.MethodGet, http.MethodHead).HandlerFunc(alive("application/json", `{"status":"ok"}`))

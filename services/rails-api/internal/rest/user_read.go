@@ -35,7 +35,6 @@ func (a *api) listUsers(w http.ResponseWriter, r *http.Request) error {
 		OrderBy:  p.Enum("order_by", "id", "id", "name", "username", "created_at", "updated_at"),
 		Asc:      p.Enum("sort", "desc", "asc", "desc") == "asc",
 		Admins:   p.Flag("admins") && isAdmin(r),
-		People:   p.Flag("humans") || p.Flag("without_project_bots"),
 		Page:     rows(pg),
 	}
 	switch {
@@ -76,7 +75,7 @@ func (a *api) userBasic(u user.User) entity.UserBasic {
 }
 
 func (a *api) userProfile(u user.User) entity.UserProfile {
-	return entity.UserProfile{UserBasic: a.userBasic(u), CreatedAt: entity.Time(u.CreatedAt), Bot: u.Bot}
+	return entity.UserProfile{UserBasic: a.userBasic(u), CreatedAt: entity.Time(u.CreatedAt)}
 }
 
 func (a *api) userFull(u user.User, forAdmin bool) entity.User {
@@ -89,8 +88,8 @@ func (a *api) userFull(u user.User, forAdmin bool) entity.User {
 		ColorSchemeID:    1,
 		ProjectsLimit:    100000,
 		Identities:       []string{},
-		CanCreateGroup:   !u.Bot,
-		CanCreateProject: !u.Bot,
+		CanCreateGroup:   true,
+		CanCreateProject: true,
 		TwoFactorEnabled: u.TwoFactor,
 		CommitEmail:      u.Email,
 		NamespaceID:      u.NamespaceID,

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -60,7 +61,7 @@ func (f *Front) check(next http.Handler) http.Handler {
 				refuse(w, http.StatusBadRequest, "websocket upgrade not allowed")
 				return
 			}
-			r = markWebSocket(r)
+			r = r.WithContext(context.WithValue(r.Context(), webSocketKey{}, true))
 		}
 		next.ServeHTTP(w, r)
 	})
