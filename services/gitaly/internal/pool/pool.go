@@ -191,13 +191,21 @@ func sameKind(repo, pool *storage.Repo) error {
 	return err
 }
 
-// hold keeps housekeeping out.
+// hold keeps housekeeping out, and takes up what somebody left who died while the
+// repository stood alone.
 func (s *Service) hold(repo *storage.Repo) (func(), error) {
 	release, err := s.o.Keeper.Hold(repo)
 	if errs.KindOf(err) == errs.Exists {
 		return nil, errs.Wrap(errs.Conflict, "housekeeping is at work in the repository", err)
 	}
-	return release, err
+	if err != nil {
+		return nil, err
+	}
+	if err := repo.Resume(); err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
 }
 
 // Of returns the place of the pool that a repository borrows from, relative to the

@@ -132,6 +132,24 @@ func TestService_Disconnect_resumed(t *testing.T) {
 	run(t, b.member.Dir, "fsck", "--strict")
 }
 
+// TestService_Disconnect_afterCrash: one that died in the middle is not taken for one
+// that came to its end.
+func TestService_Disconnect_afterCrash(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.options.Writers = pusher(func() error { return nil })
+	if err := b.member.Suspend(); err != nil {
+		t.Fatal(err)
+	}
+	if err := pool.New(b.options).Disconnect(t.Context(), b.member); err != nil {
+		t.Error(err)
+	}
+	if present, suspended := b.alternates(); present || suspended {
+		t.Errorf("alternates are there: %v, suspended: %v", present, suspended)
+	}
+	run(t, b.member.Dir, "fsck", "--strict")
+}
+
 func TestService_Disconnect_fails(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -100,10 +100,13 @@ func (r *Repo) Suspend() error {
 	return r.syncInfo()
 }
 
-// Resume takes back what Suspend did.
+// Resume takes back what Suspend did, unless somebody has.
 func (r *Repo) Resume() error {
 	err := r.Storage.root.Rename(filepath.Join(r.RelativePath, SuspendedFile), filepath.Join(r.RelativePath, alternatesFile))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // it was resumed already
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
 		return fmt.Errorf("resume alternates: %w", err)
 	}
 	return r.syncInfo()
