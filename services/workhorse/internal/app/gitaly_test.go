@@ -5,10 +5,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -109,6 +112,28 @@ func (f *fakeGitaly) last(t *testing.T) call {
 		t.Fatal("gitaly was not called")
 	}
 	return f.calls[len(f.calls)-1]
+}
+
+// forget returns the calls so far, and starts anew.
+func (f *fakeGitaly) forget() []call {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	calls := f.calls
+	f.calls = nil
+	return calls
+}
+
+// text is what a call told gitaly, one thing a line.
+func (c call) text() string {
+	lines := []string{c.Method + " " + c.Repo, "protocol: " + c.Protocol, fmt.Sprintf("options: %q", c.Options), "GL_ID: " + c.GLID}
+	for _, key := range slices.Sorted(maps.Keys(c.Metadata)) {
+		value := c.Metadata[key]
+		if key == "x-gitlab-correlation-id" {
+			value = "ID"
+		}
+		lines = append(lines, key+": "+value)
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (f *fakeGitaly) run(ctx context.Context, service, protocol string, stdin io.Reader, stdout io.Writer, args ...string) error {

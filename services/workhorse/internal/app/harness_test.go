@@ -59,6 +59,7 @@ type fakeRails struct {
 	socket   string
 	secret   []byte
 	gitaly   *fakeGitaly
+	all      func(w http.ResponseWriter, r *http.Request) // instead of everything
 	preauth  func(w http.ResponseWriter, r *http.Request)
 	proxied  func(w http.ResponseWriter, r *http.Request)
 	answer   map[string]any // laid over the usual answer
@@ -91,6 +92,10 @@ func (f *fakeRails) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.requests = append(f.requests, r)
 	f.mu.Unlock()
+	if f.all != nil {
+		f.all(w, r)
+		return
+	}
 	w.Header().Set("X-Request-Id", "rails' own copy")
 	token := r.Header.Get(apijwt.WorkhorseHeader)
 	switch {

@@ -91,6 +91,9 @@ func (a *Authorizer) question(r *http.Request, suffix string) (*http.Request, er
 	for _, name := range notAsked {
 		q.Header.Del(name)
 	}
+	if _, named := q.Header["User-Agent"]; !named {
+		q.Header["User-Agent"] = nil // or the transport sends its own
+	}
 	a.API.Address(q)
 	// A question changes nothing: the transport may ask again when rails-api closed
 	// the kept connection. The empty value says so to it and is not sent.
