@@ -26,7 +26,7 @@ func TestFirstPush(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("first start: ready after %v", s.StartLag)
-	for _, transport := range []string{"HTTP", "SSH"} {
+	for _, transport := range []string{"HTTP", "HTTPS", "SSH"} {
 		paste(t, s, dir, transport)
 	}
 	if err := s.Stop(); err != nil {
@@ -59,7 +59,7 @@ func TestFirstPush(t *testing.T) {
 	noProcesses(t, home)
 }
 
-var section = regexp.MustCompile(`(?ms)^# --- push over (HTTP|SSH) ---$\n(.*?)^# ---`)
+var section = regexp.MustCompile(`(?ms)^# --- push over (HTTP|HTTPS|SSH) ---$\n(.*?)^# ---`)
 
 // paste runs the banner's lines for a transport in a fresh shell, in a fresh
 // home directory.

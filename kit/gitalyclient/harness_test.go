@@ -77,7 +77,7 @@ func (f *fakeGitaly) ServerInfo(ctx context.Context, _ *gitalypb.ServerInfoReque
 // start serves f and returns a connection of a pool to it.
 func start(t testing.TB, f *fakeGitaly) *grpc.ClientConn {
 	t.Helper()
-	address := serve(t, f)
+	address := serve(t, filepath.Join(t.TempDir(), "g.sock"), f)
 	pool := gitalyclient.NewPool(gitalyclient.Options{ClientName: "gitsplit-test"})
 	t.Cleanup(func() { _ = pool.Close() })
 	conn, err := pool.Conn(address, token)
@@ -88,9 +88,8 @@ func start(t testing.TB, f *fakeGitaly) *grpc.ClientConn {
 }
 
 // serve serves f on a Unix socket, as gitaly does, and returns its address.
-func serve(t testing.TB, f *fakeGitaly) string {
+func serve(t testing.TB, socket string, f *fakeGitaly) string {
 	t.Helper()
-	socket := filepath.Join(t.TempDir(), "g.sock")
 	ln, err := net.Listen("unix", socket) //nolint:noctx // a socket of our own
 	if err != nil {
 		t.Fatal(err)

@@ -36,7 +36,8 @@ type key struct{ address, token, retry string }
 
 // Pool keeps one connection for each gitaly address, token and retry policy. Safe for concurrent use.
 type Pool struct {
-	o Options
+	o       Options
+	patient patient
 
 	mu     sync.Mutex
 	conns  map[key]*grpc.ClientConn
@@ -48,7 +49,7 @@ func NewPool(o Options) *Pool {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Pool{o: o, conns: make(map[key]*grpc.ClientConn)}
+	return &Pool{o: o, patient: newPatient(), conns: make(map[key]*grpc.ClientConn)}
 }
 
 // Conn returns the connection for an address, made on first use; it connects with the first call on it and again
@@ -100,9 +101,10 @@ func (p *Pool) dial(k key) (*grpc.ClientConn, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveInterval, PermitWithoutStream: true}),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDefaultServiceConfig(config),
+		grpc.WithConnectParams(reconnect()),
 		// The sidechannel goes last: it adds its id to the metadata of the others.
-		grpc.WithChainUnaryInterceptor(grpcx.UnaryClientInterceptor(p.o.ClientName), sidechannel.UnaryInterceptor(reg)),
-		grpc.WithChainStreamInterceptor(grpcx.StreamClientInterceptor(p.o.ClientName)),
+		grpc.WithChainUnaryInterceptor(grpcx.UnaryClientInterceptor(p.o.ClientName), p.patient.unary, sidechannel.UnaryInterceptor(reg)),
+		grpc.WithChainStreamInterceptor(grpcx.StreamClientInterceptor(p.o.ClientName), p.patient.stream),
 	}
 	if k.token != "" {
 		opts = append(opts, grpc.WithPerRPCCredentials(gitalyauth.Credentials(k.token)))

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -150,7 +152,7 @@ func TestConnRetrying(t *testing.T) {
 		calls.Add(1)
 		return status.Error(codes.ResourceExhausted, "queue full")
 	}}
-	pool, address := gitalyclient.NewPool(gitalyclient.Options{}), serve(t, f)
+	pool, address := gitalyclient.NewPool(gitalyclient.Options{}), serve(t, filepath.Join(t.TempDir(), "g.sock"), f)
 	defer pool.Close() //nolint:errcheck // test
 	const twice = `{"maxAttempts":2,"initialBackoff":"0.001s","maxBackoff":"0.002s","backoffMultiplier":1.5,"retryableStatusCodes":["RESOURCE_EXHAUSTED"]}`
 	for _, tc := range []struct {
@@ -191,5 +193,33 @@ func TestConn_serverDown(t *testing.T) {
 	_, err = gitalyclient.SSHReceivePack(bounded(t), conn, first, open(t), writerFunc(nil), writerFunc(nil))
 	if status.Code(err) != codes.Unavailable || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A gitaly that is not there yet when a push begins, and comes, is waited for: the
+// call was not sent, so it is safe to hold back.
+func TestConn_serverComes(t *testing.T) {
+	t.Parallel()
+	socket := filepath.Join(t.TempDir(), "g.sock")
+	pool := gitalyclient.NewPool(gitalyclient.Options{})
+	defer pool.Close() //nolint:errcheck // test
+	conn, err := pool.Conn("unix:"+socket, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Connect()
+	for state := conn.GetState(); state != connectivity.TransientFailure; state = conn.GetState() {
+		if !conn.WaitForStateChange(bounded(t), state) {
+			t.Fatalf("the connection is %v", state)
+		}
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := gitalypb.NewServerServiceClient(conn).ServerInfo(bounded(t), &gitalypb.ServerInfoRequest{})
+		ended <- err
+	}()
+	serve(t, socket, &fakeGitaly{serverInfo: func(context.Context) error { return nil }})
+	if err := <-ended; err != nil {
+		t.Errorf("the call failed though gitaly came: %v", err)
 	}
 }

@@ -31,7 +31,7 @@ func serviceConfig(retry string) (string, error) {
 	b, err := json.Marshal(map[string]any{
 		"loadBalancingConfig": []any{map[string]any{"round_robin": struct{}{}}},
 		"methodConfig": []methodConfig{{
-			Name: accessors(gitalypb.File_gitaly_shared_proto.Package()), RetryPolicy: json.RawMessage(retry),
+			Name: methods(isAccessor), RetryPolicy: json.RawMessage(retry),
 		}},
 	})
 	if err != nil {
@@ -40,13 +40,14 @@ func serviceConfig(retry string) (string, error) {
 	return string(b), nil
 }
 
-func accessors(pkg protoreflect.FullName) []methodName {
+// methods returns the names of gitaly's methods that are wanted, sorted.
+func methods(wanted func(protoreflect.MethodDescriptor) bool) []methodName {
 	var names []methodName
-	protoregistry.GlobalFiles.RangeFilesByPackage(pkg, func(file protoreflect.FileDescriptor) bool {
+	protoregistry.GlobalFiles.RangeFilesByPackage(gitalypb.File_gitaly_shared_proto.Package(), func(file protoreflect.FileDescriptor) bool {
 		for i := range file.Services().Len() {
 			service := file.Services().Get(i)
 			for j := range service.Methods().Len() {
-				if m := service.Methods().Get(j); isAccessor(m) {
+				if m := service.Methods().Get(j); wanted(m) {
 					names = append(names, methodName{string(service.FullName()), string(m.Name())})
 				}
 			}

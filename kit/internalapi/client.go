@@ -225,7 +225,7 @@ func pause(ctx context.Context, d time.Duration) error {
 type forwardedFor struct{}
 
 // WithForwardedFor makes calls with this context say from which address the request
-// came to the caller (wire/internal-api.md §1.2).
+// came to the caller (wire/internal-api.md §1.2); "" is not said.
 func WithForwardedFor(ctx context.Context, peer string) context.Context {
 	return context.WithValue(ctx, forwardedFor{}, peer)
 }
@@ -250,7 +250,7 @@ func (c *Client) once(ctx context.Context, method, path, token string, body []by
 	if id := correlation.ID(ctx); id != "" {
 		req.Header.Set(correlation.Header, id)
 	}
-	if peer, ok := ctx.Value(forwardedFor{}).(string); ok {
+	if peer, _ := ctx.Value(forwardedFor{}).(string); peer != "" {
 		req.Header.Set("X-Forwarded-For", peer)
 	}
 	if c.cfg.User != "" && c.cfg.Password != "" {

@@ -1,6 +1,6 @@
 // Package probe answers for a process's health on a listener of its own: liveness
 // (the process runs), readiness (its dependencies answer; checked in the
-// background, so that a probe costs nothing) and Prometheus metrics.
+// background, so that a probe costs nothing), Prometheus metrics and Go profiles.
 package probe
 
 import (
@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/pprof"
 	"sync"
 	"time"
 
@@ -127,8 +128,8 @@ func (s *Set) Ready() error {
 	return errors.Join(faults...)
 }
 
-// Handler serves /metrics, /-/liveness and /-/readiness. It is for a private
-// listener: readiness names what failed.
+// Handler serves /metrics, /-/liveness, /-/readiness and /debug/pprof. It is for a
+// private listener: readiness names what failed.
 func (s *Set) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.reg, promhttp.HandlerOpts{Registry: s.reg}))
@@ -136,6 +137,10 @@ func (s *Set) Handler() http.Handler {
 		writeJSON(w, http.StatusOK, report{Status: "ok"})
 	})
 	mux.HandleFunc("GET /-/readiness", s.ServeReadiness)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
 }
 

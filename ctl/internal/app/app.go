@@ -46,8 +46,9 @@ settings (environment variables)
 
   GITSPLIT_HOME           where everything is kept         .gitsplit
   GITSPLIT_HTTP_PORT      port of web, API and Git         8080
+  GITSPLIT_HTTPS_PORT     the same over HTTPS              8443
   GITSPLIT_SSH_PORT       port of Git over SSH             2222
-  GITSPLIT_BIND           address of both                  127.0.0.1
+  GITSPLIT_BIND           address of all                   127.0.0.1
   EXTERNAL_URL            the public address               http://localhost:8080
   GITSPLIT_ROOT_PASSWORD  root's password at first start   random
   GITSPLIT_VERBOSE        1 shows every log line           0

@@ -21,12 +21,13 @@ import (
 
 // site is a home of its own, with programs and ports.
 type site struct {
-	t    *testing.T
-	home string
-	bin  string
-	env  []string
-	http string
-	ssh  string
+	t     *testing.T
+	home  string
+	bin   string
+	env   []string
+	http  string
+	https string
+	ssh   string
 }
 
 func newSite(t *testing.T) *site {
@@ -51,8 +52,8 @@ func newSite(t *testing.T) *site {
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // see above
 		t.Fatal(err)
 	}
-	s := &site{t: t, home: filepath.Join(dir, "home"), bin: filepath.Join(dir, "bin"), http: freePort(t), ssh: freePort(t)}
-	s.env = []string{"PATH=" + os.Getenv("PATH"), "GITSPLIT_HOME=" + s.home, "GITSPLIT_HTTP_PORT=" + s.http, "GITSPLIT_SSH_PORT=" + s.ssh}
+	s := &site{t: t, home: filepath.Join(dir, "home"), bin: filepath.Join(dir, "bin"), http: freePort(t), https: freePort(t), ssh: freePort(t)}
+	s.env = []string{"PATH=" + os.Getenv("PATH"), "GITSPLIT_HOME=" + s.home, "GITSPLIT_HTTP_PORT=" + s.http, "GITSPLIT_HTTPS_PORT=" + s.https, "GITSPLIT_SSH_PORT=" + s.ssh}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -104,7 +104,8 @@ func newRunner(sys System, plan services.Plan) (_ *runner, err error) {
 		}
 	}()
 	first := status.Status{
-		PID: os.Getpid(), Started: time.Now(), URL: plan.Settings.ExternalURL, SSHURL: plan.Settings.SSHURL(),
+		PID: os.Getpid(), Started: time.Now(), URL: plan.Settings.ExternalURL,
+		HTTPSURL: plan.Settings.HTTPSURL(), SSHURL: plan.Settings.SSHURL(),
 		Database: plan.Postgres.Data(), Sockets: plan.Home.Sockets,
 	}
 	specs := plan.Specs()

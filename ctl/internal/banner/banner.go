@@ -1,5 +1,5 @@
 // Package banner prints what a person needs to begin: addresses, credentials, and
-// two blocks of shell lines that make the first push over HTTP and over SSH. The
+// blocks of shell lines that make the first push over HTTP, HTTPS and SSH. The
 // blocks work as they stand when pasted into bash. The secret in them is read from
 // its file at the time of use; it is in no argument, URL or history.
 package banner
@@ -38,7 +38,7 @@ func Print(w io.Writer, h home.Home, s settings.Settings) error {
 	err = page.Execute(&text, map[string]string{
 		"URL": s.ExternalURL, "SSHURL": s.SSHURL(),
 		"Password": password, "PasswordFile": h.Secret(home.RootPassword), "TokenFile": h.Secret(home.RootToken),
-		"KnownHosts": KnownHostsFile(h),
+		"KnownHosts": KnownHostsFile(h), "HTTPSURL": s.HTTPSURL(), "Authority": h.Authority(),
 	})
 	if err != nil {
 		return fmt.Errorf("banner: %w", err)

@@ -30,7 +30,7 @@ func setup(t *testing.T) (home.Home, settings.Settings) {
 		t.Fatal(err)
 	}
 	return h, settings.Settings{
-		ExternalURL: "http://localhost:8080", Host: "localhost", SSHPort: 2222, HTTPPort: 8080, Bind: netip.MustParseAddr("127.0.0.1"),
+		ExternalURL: "http://localhost:8080", Host: "localhost", SSHPort: 2222, HTTPPort: 8080, HTTPSPort: 8443, Bind: netip.MustParseAddr("127.0.0.1"),
 	}
 }
 
@@ -78,7 +78,8 @@ func TestPrint_blocksRun(t *testing.T) {
 	}
 	known := banner.KnownHostsFile(h)
 	for title, wants := range map[string][]string{
-		"HTTP": {"Failed to connect to localhost port 8080", "username=root\npassword=" + token},
+		"HTTP":  {"Failed to connect to localhost port 8080", "username=root\npassword=" + token},
+		"HTTPS": {"Failed to connect to localhost port 8443", "username=root\npassword=" + token},
 		"SSH": {"PRIVATE-TOKEN: " + token + "\n", "--data-urlencode title=my key --data-urlencode key=ssh-ed25519 ",
 			"ssh -i " + user + "/.ssh/id_ed25519 -o IdentitiesOnly=yes -o UserKnownHostsFile=\"" + known + "\""},
 	} {

@@ -65,6 +65,13 @@ func (h Home) Config(parts ...string) string { return h.join("config", parts) }
 // Secret returns the path of a secret.
 func (h Home) Secret(name string) string { return filepath.Join(h.Root, "secrets", name) }
 
+// TLS is the directory where workhorse keeps the authority that it makes for
+// HTTPS, and the certificate from it.
+func (h Home) TLS() string { return h.Secret("tls") }
+
+// Authority is the file of that authority's certificate, for clients to trust.
+func (h Home) Authority() string { return filepath.Join(h.TLS(), "ca.crt") }
+
 // Data returns a path below the directory of lasting data.
 func (h Home) Data(parts ...string) string { return h.join("data", parts) }
 

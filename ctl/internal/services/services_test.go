@@ -48,9 +48,10 @@ func TestWriteConfigs(t *testing.T) {
 	wants := map[string][]string{
 		"gitaly.toml":      {`socket_path = "` + p.Socket("gitaly"), p.InternalURL(), p.Home.Secret("gitlab_shell_secret")},
 		"shell/config.yml": {`listen: "127.0.0.1:2222"`, p.InternalURL(), p.Home.Secret("ssh_host_ed25519_key"), p.Home.Secret("gitlab_shell_secret")},
-		"workhorse.toml":   {`addr = "` + p.Socket("workhorse-internal"), `unfinished = ["` + p.Home.Data("objects") + "/tmp/uploads"},
-		"rails-api.yml":    {`gitaly_address: "unix:` + p.Socket("gitaly"), `database_url: "postgres:///gitsplit?host=/run/pg&user=git"`, "ssh_port: 2222", `object_storage: "file://` + p.Home.Data("objects") + `"`},
-		"redis.conf":       {`unixsocket "` + p.Socket("redis")},
+		"workhorse.toml": {`addr = "` + p.Socket("workhorse-internal"), `addr = "127.0.0.1:8443"`, `directory = "` + p.Home.TLS(),
+			`names = ["h", "localhost", "127.0.0.1", "::1"]`, `unfinished = ["` + p.Home.Data("objects") + "/tmp/uploads"},
+		"rails-api.yml": {`gitaly_address: "unix:` + p.Socket("gitaly"), `database_url: "postgres:///gitsplit?host=/run/pg&user=git"`, "ssh_port: 2222", `object_storage: "file://` + p.Home.Data("objects") + `"`},
+		"redis.conf":    {`unixsocket "` + p.Socket("redis")},
 	}
 	for name, parts := range wants {
 		text, err := os.ReadFile(p.Home.Config(name))

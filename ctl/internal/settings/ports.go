@@ -13,10 +13,11 @@ import (
 // error says for each port that cannot be had what is wrong and which variable
 // to change.
 func (s Settings) CheckPorts(ctx context.Context) error {
-	return errors.Join(
-		checkPort(ctx, VarHTTPPort, s.HTTPAddr()),
-		checkPort(ctx, VarSSHPort, s.SSHAddr()),
-	)
+	var faults []error
+	for _, p := range s.ports() {
+		faults = append(faults, checkPort(ctx, p.variable, s.addr(p.number)))
+	}
+	return errors.Join(faults...)
 }
 
 func checkPort(ctx context.Context, variable, addr string) error {

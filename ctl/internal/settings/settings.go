@@ -8,29 +8,31 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // Variables, as they are named in messages.
 const (
-	VarHome     = "GITSPLIT_HOME"
-	VarHTTPPort = "GITSPLIT_HTTP_PORT"
-	VarSSHPort  = "GITSPLIT_SSH_PORT"
-	VarBind     = "GITSPLIT_BIND"
-	VarURL      = "EXTERNAL_URL"
-	VarPassword = "GITSPLIT_ROOT_PASSWORD" //nolint:gosec // a variable's name
-	VarVerbose  = "GITSPLIT_VERBOSE"
+	VarHome      = "GITSPLIT_HOME"
+	VarHTTPPort  = "GITSPLIT_HTTP_PORT"
+	VarHTTPSPort = "GITSPLIT_HTTPS_PORT"
+	VarSSHPort   = "GITSPLIT_SSH_PORT"
+	VarBind      = "GITSPLIT_BIND"
+	VarURL       = "EXTERNAL_URL"
+	VarPassword  = "GITSPLIT_ROOT_PASSWORD" //nolint:gosec // a variable's name
+	VarVerbose   = "GITSPLIT_VERBOSE"
 )
 
 // Settings are the checked values.
 type Settings struct {
 	// Home is GITSPLIT_HOME as given; empty means the default.
 	Home string
-	// Bind is the address of both public ports.
+	// Bind is the address of all public ports.
 	Bind netip.Addr
-	// HTTPPort and SSHPort are the public ports.
-	HTTPPort, SSHPort uint16
+	// HTTPPort, HTTPSPort and SSHPort are the public ports.
+	HTTPPort, HTTPSPort, SSHPort uint16
 	// ExternalURL is the one public address, without a slash at its end.
 	ExternalURL string
 	// Host is ExternalURL's host name; the SSH address of clone URLs has it too.
@@ -51,21 +53,66 @@ func Load(lookup func(string) (string, bool)) (Settings, error) {
 		return def
 	}
 	s := Settings{Home: get(VarHome, ""), RootPassword: get(VarPassword, "")}
-	var faults [5]error
+	var faults [6]error
 	s.HTTPPort, faults[0] = port(VarHTTPPort, get(VarHTTPPort, "8080"))
 	s.SSHPort, faults[1] = port(VarSSHPort, get(VarSSHPort, "2222"))
 	s.Bind, faults[2] = address(get(VarBind, "127.0.0.1"))
 	s.ExternalURL, s.Host, faults[3] = external(get(VarURL, fmt.Sprintf("http://localhost:%d", s.HTTPPort)))
 	s.Verbose, faults[4] = flag(VarVerbose, get(VarVerbose, "0"))
+	s.HTTPSPort, faults[5] = port(VarHTTPSPort, get(VarHTTPSPort, "8443"))
 	err := errors.Join(faults[:]...)
-	if err == nil && s.HTTPPort == s.SSHPort {
-		err = fmt.Errorf("%s and %s are both %d; they must differ", VarHTTPPort, VarSSHPort, s.HTTPPort)
+	if err == nil {
+		err = s.distinctPorts()
 	}
 	return s, err
 }
 
-// HTTPAddr is the address workhorse listens on.
+func (s Settings) distinctPorts() error {
+	taken := map[uint16]string{}
+	for _, p := range s.ports() {
+		if other, ok := taken[p.number]; ok {
+			return fmt.Errorf("%s and %s are both %d; they must differ", other, p.variable, p.number)
+		}
+		taken[p.number] = p.variable
+	}
+	return nil
+}
+
+// publicPort is one of the ports with the variable that sets it.
+type publicPort struct {
+	variable string
+	number   uint16
+}
+
+func (s Settings) ports() []publicPort {
+	return []publicPort{{VarHTTPPort, s.HTTPPort}, {VarHTTPSPort, s.HTTPSPort}, {VarSSHPort, s.SSHPort}}
+}
+
+// HTTPAddr is the address workhorse listens on for HTTP.
 func (s Settings) HTTPAddr() string { return s.addr(s.HTTPPort) }
+
+// HTTPSAddr is the address workhorse listens on for HTTPS.
+func (s Settings) HTTPSAddr() string { return s.addr(s.HTTPSPort) }
+
+// HTTPSURL is the public base of addresses over HTTPS: ExternalURL if that is one,
+// else its host with our port.
+func (s Settings) HTTPSURL() string {
+	if strings.HasPrefix(s.ExternalURL, "https://") {
+		return s.ExternalURL
+	}
+	return "https://" + net.JoinHostPort(s.Host, strconv.Itoa(int(s.HTTPSPort)))
+}
+
+// HTTPSNames are what the server is called in the certificate that it makes itself.
+func (s Settings) HTTPSNames() []string {
+	names := []string{s.Host}
+	for _, name := range []string{"localhost", "127.0.0.1", "::1", s.Bind.String()} {
+		if !slices.Contains(names, name) && !(name == s.Bind.String() && s.Bind.IsUnspecified()) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
 // SSHAddr is the address gitlab-sshd listens on.
 func (s Settings) SSHAddr() string { return s.addr(s.SSHPort) }

@@ -23,28 +23,46 @@ func TestLoad_defaults(t *testing.T) {
 	t.Parallel()
 	got, err := settings.Load(lookup(map[string]string{"GITSPLIT_BIND": ""}))
 	want := settings.Settings{
-		Bind: netip.MustParseAddr("127.0.0.1"), HTTPPort: 8080, SSHPort: 2222, ExternalURL: "http://localhost:8080", Host: "localhost",
+		Bind: netip.MustParseAddr("127.0.0.1"), HTTPPort: 8080, HTTPSPort: 8443, SSHPort: 2222, ExternalURL: "http://localhost:8080", Host: "localhost",
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); err != nil || diff != "" {
 		t.Errorf("Load: %v (-want +got):\n%s", err, diff)
 	}
-	if got.HTTPAddr() != "127.0.0.1:8080" || got.SSHURL() != "ssh://git@localhost:2222" {
+	if got.HTTPAddr() != "127.0.0.1:8080" || got.HTTPSAddr() != "127.0.0.1:8443" || got.HTTPSURL() != "https://localhost:8443" || got.SSHURL() != "ssh://git@localhost:2222" {
 		t.Errorf("%s, %s", got.HTTPAddr(), got.SSHURL())
 	}
 }
 
 func TestLoad_external(t *testing.T) {
 	t.Parallel()
-	tests := []struct{ url, port, wantURL, wantSSH string }{
-		{"https://git.example.org", "22", "https://git.example.org", "ssh://git@git.example.org"},
-		{"https://git.example.org:8443/", "2222", "https://git.example.org:8443", "ssh://git@git.example.org:2222"},
-		{"http://[2001:db8::1]:8080", "2222", "http://[2001:db8::1]:8080", "ssh://git@[2001:db8::1]:2222"},
-		{"http://[2001:db8::1]", "22", "http://[2001:db8::1]", "ssh://git@[2001:db8::1]"},
+	tests := []struct{ url, port, wantURL, wantSSH, wantHTTPS string }{
+		{"https://git.example.org", "22", "https://git.example.org", "ssh://git@git.example.org", "https://git.example.org"},
+		{"https://git.example.org:8443/", "2222", "https://git.example.org:8443", "ssh://git@git.example.org:2222", "https://git.example.org:8443"},
+		{"http://[2001:db8::1]:8080", "2222", "http://[2001:db8::1]:8080", "ssh://git@[2001:db8::1]:2222", "https://[2001:db8::1]:8443"},
+		{"http://[2001:db8::1]", "22", "http://[2001:db8::1]", "ssh://git@[2001:db8::1]", "https://[2001:db8::1]:8443"},
 	}
 	for _, tc := range tests {
 		s, err := settings.Load(lookup(map[string]string{"EXTERNAL_URL": tc.url, "GITSPLIT_SSH_PORT": tc.port}))
-		if err != nil || s.ExternalURL != tc.wantURL || s.SSHURL() != tc.wantSSH {
-			t.Errorf("%s: %s, %s, %v; want %s, %s", tc.url, s.ExternalURL, s.SSHURL(), err, tc.wantURL, tc.wantSSH)
+		if err != nil || s.ExternalURL != tc.wantURL || s.SSHURL() != tc.wantSSH || s.HTTPSURL() != tc.wantHTTPS {
+			t.Errorf("%s: %s, %s, %s, %v; want %s, %s, %s", tc.url, s.ExternalURL, s.SSHURL(), s.HTTPSURL(), err, tc.wantURL, tc.wantSSH, tc.wantHTTPS)
+		}
+	}
+}
+
+func TestHTTPSNames(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		url, bind string
+		want      []string
+	}{
+		{"http://localhost:8080", "127.0.0.1", []string{"localhost", "127.0.0.1", "::1"}},
+		{"https://git.example.org", "0.0.0.0", []string{"git.example.org", "localhost", "127.0.0.1", "::1"}},
+		{"http://192.0.2.7:8080", "192.0.2.7", []string{"192.0.2.7", "localhost", "127.0.0.1", "::1"}},
+		{"http://git.lan", "192.0.2.7", []string{"git.lan", "localhost", "127.0.0.1", "::1", "192.0.2.7"}},
+	} {
+		s, err := settings.Load(lookup(map[string]string{"EXTERNAL_URL": tc.url, "GITSPLIT_BIND": tc.bind}))
+		if diff := cmp.Diff(tc.want, s.HTTPSNames()); err != nil || diff != "" {
+			t.Errorf("%s on %s: %v (-want +got):\n%s", tc.url, tc.bind, err, diff)
 		}
 	}
 }
@@ -52,12 +70,12 @@ func TestLoad_external(t *testing.T) {
 func TestLoad_everyFault(t *testing.T) {
 	t.Parallel()
 	_, err := settings.Load(lookup(map[string]string{
-		"GITSPLIT_HTTP_PORT": "0", "GITSPLIT_SSH_PORT": "70000", "GITSPLIT_BIND": "localhost", "EXTERNAL_URL": "ftp://x", "GITSPLIT_VERBOSE": "very",
+		"GITSPLIT_HTTP_PORT": "0", "GITSPLIT_HTTPS_PORT": "-1", "GITSPLIT_SSH_PORT": "70000", "GITSPLIT_BIND": "localhost", "EXTERNAL_URL": "ftp://x", "GITSPLIT_VERBOSE": "very",
 	}))
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, name := range []string{"GITSPLIT_HTTP_PORT", "GITSPLIT_SSH_PORT", "GITSPLIT_BIND", "EXTERNAL_URL", "GITSPLIT_VERBOSE"} {
+	for _, name := range []string{"GITSPLIT_HTTP_PORT", "GITSPLIT_HTTPS_PORT", "GITSPLIT_SSH_PORT", "GITSPLIT_BIND", "EXTERNAL_URL", "GITSPLIT_VERBOSE"} {
 		if !strings.Contains(err.Error(), name+": ") {
 			t.Errorf("%s is not named in %q", name, err)
 		}
@@ -75,8 +93,10 @@ func TestLoad_refused(t *testing.T) {
 			t.Errorf("the error shows a password: %v", err)
 		}
 	}
-	if _, err := settings.Load(lookup(map[string]string{"GITSPLIT_SSH_PORT": "8080"})); err == nil {
-		t.Error("one port for two services")
+	for variable, port := range map[string]string{"GITSPLIT_SSH_PORT": "8080", "GITSPLIT_HTTPS_PORT": "2222", "GITSPLIT_HTTP_PORT": "8443"} {
+		if _, err := settings.Load(lookup(map[string]string{variable: port})); err == nil || !strings.Contains(err.Error(), variable) {
+			t.Errorf("%s=%s, one port for two services: %v", variable, port, err)
+		}
 	}
 }
 

@@ -35,8 +35,8 @@ func (s Status) Render(w io.Writer, now time.Time, resident func(pid int) (int64
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\nresident memory of the Go processes: %.1f MiB\ndatabase: %s\nsockets: %s\nHTTP: %s\nSSH: %s\n",
-		float64(total)/mib, s.Database, s.Sockets, s.URL, s.SSHURL)
+	_, err := fmt.Fprintf(w, "\nresident memory of the Go processes: %.1f MiB\ndatabase: %s\nsockets: %s\nHTTP: %s\nHTTPS: %s\nSSH: %s\n",
+		float64(total)/mib, s.Database, s.Sockets, s.URL, s.HTTPSURL, s.SSHURL)
 	return err
 }
 

@@ -33,6 +33,7 @@ type Status struct {
 	PID       int       `json:"pid"` // of the supervisor
 	Started   time.Time `json:"started"`
 	URL       string    `json:"url"`
+	HTTPSURL  string    `json:"https_url"`
 	SSHURL    string    `json:"ssh_url"`
 	Database  string    `json:"database"` // its data directory
 	Sockets   string    `json:"sockets"`

@@ -54,7 +54,7 @@ func TestBoard(t *testing.T) {
 func TestRender(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	s := status.Status{PID: 7, Started: now.Add(-time.Hour), URL: "http://h:1", SSHURL: "ssh://git@h:2", Database: "/d", Sockets: "/s",
+	s := status.Status{PID: 7, Started: now.Add(-time.Hour), URL: "http://h:1", HTTPSURL: "https://h:3", SSHURL: "ssh://git@h:2", Database: "/d", Sockets: "/s",
 		Processes: []status.Process{
 			{Name: "redis", State: supervise.Ready, PID: 8, Started: now.Add(-time.Minute)},
 			{Name: "gitaly", Go: true, State: supervise.Ready, PID: 9, Started: now.Add(-time.Second), Restarts: 3},
@@ -74,6 +74,7 @@ resident memory of the Go processes: 16.0 MiB
 database: /d
 sockets: /s
 HTTP: http://h:1
+HTTPS: https://h:3
 SSH: ssh://git@h:2
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {

@@ -31,6 +31,8 @@ type Stack struct {
 	Home     string // $GITSPLIT_HOME
 	Bin      string // directory of the binaries
 	HTTP     string // http://127.0.0.1:port
+	HTTPS    string // https://127.0.0.1:port, for clients that trust CA
+	CA       string // file of the local authority's certificate
 	SSHHost  string // 127.0.0.1
 	SSHPort  string
 	Banner   string        // what `gitsplit up` printed until it was ready
@@ -54,18 +56,20 @@ func Build(ctx context.Context, root, dir string) error {
 // Start runs `gitsplit up` with the programs in bin and its state in home, and
 // waits until it says it is ready. Extra variables go to its environment.
 func Start(ctx context.Context, bin, home string, extra ...string) (*Stack, error) {
-	ports, err := freePorts(2)
+	ports, err := freePorts(3)
 	if err != nil {
 		return nil, err
 	}
 	s := &Stack{
 		Home: home, Bin: bin, SSHHost: "127.0.0.1", SSHPort: ports[1],
-		HTTP: "http://127.0.0.1:" + ports[0], exited: make(chan struct{}), out: newCapture(),
+		HTTP: "http://127.0.0.1:" + ports[0], HTTPS: "https://127.0.0.1:" + ports[2],
+		CA: filepath.Join(home, "secrets", "tls", "ca.crt"), exited: make(chan struct{}), out: newCapture(),
 	}
 	// Not CommandContext: an end of ctx must not kill the supervisor before its children.
 	s.cmd = exec.Command(filepath.Join(bin, "gitsplit"), "up") //nolint:gosec,noctx // our own program
 	s.cmd.Env = append(os.Environ(), append([]string{
 		"GITSPLIT_HOME=" + home, "GITSPLIT_HTTP_PORT=" + ports[0], "GITSPLIT_SSH_PORT=" + ports[1],
+		"GITSPLIT_HTTPS_PORT=" + ports[2],
 		"EXTERNAL_URL=" + s.HTTP, "GITSPLIT_ROOT_PASSWORD=" + RootPassword,
 	}, extra...)...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

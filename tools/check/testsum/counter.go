@@ -38,6 +38,7 @@ type packageRun struct {
 }
 
 type testRun struct {
+	ran    bool   // else it is only a part of names that hold a slash themselves
 	action string // how it ended; empty while it runs
 	output strings.Builder
 	parent bool
@@ -107,6 +108,7 @@ func (p *packageRun) test(name string) *testRun {
 }
 
 func (t *testRun) add(e event) {
+	t.ran = true
 	switch e.Action {
 	case "output":
 		t.output.WriteString(e.Output)
@@ -139,6 +141,7 @@ func (c *counter) count(p *packageRun, e event, name string) {
 	t := p.tests[name]
 	full := e.Package + "." + name
 	switch {
+	case !t.ran:
 	case t.action == "fail", t.action == "" && e.Action == "fail": // the latter was running when the package died
 		fmt.Fprint(c.out, t.output.String())
 		if !p.failedBelow(name) {

@@ -47,6 +47,15 @@ func TestCounter(t *testing.T) {
 			{Action: "fail", Package: "p", Test: "TestA"},
 			{Action: "fail", Package: "p"},
 		}, want: "0 passed, 1 failed, 0 skipped", print: []string{"got 1, want 2", "FAIL p.TestA/x"}},
+		{name: "a name with a slash has no parent in front of it", events: []event{
+			{Action: "run", Package: "p", Test: "TestA"},
+			{Action: "run", Package: "p", Test: "TestA/x/y"},
+			{Action: "pass", Package: "p", Test: "TestA/x/y"},
+			{Action: "run", Package: "p", Test: "TestB"},
+			{Action: "pass", Package: "p", Test: "TestA"},
+			{Action: "fail", Package: "p", Test: "TestB"},
+			{Action: "fail", Package: "p"},
+		}, want: "1 passed, 1 failed, 0 skipped", print: []string{"FAIL p.TestB\n"}},
 		{name: "a parent fails by itself", events: []event{
 			{Action: "pass", Package: "p", Test: "TestA/x"},
 			{Action: "fail", Package: "p", Test: "TestA"},

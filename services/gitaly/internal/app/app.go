@@ -205,7 +205,7 @@ func (a *App) wire(ctx context.Context) error {
 	a.deps = &rpc.Deps{
 		Locator: a.locator, Git: git, Protocols: a.metrics, Log: a.log, Version: Version, Now: time.Now, Ready: a.ready,
 		Housekeeping: keeper,
-		Hooks:        hooks, Operations: operation.New(operation.Options{Git: git, Hooks: hooks, Setup: setup, Remotes: remotes, Log: a.log, Now: time.Now}),
+		Hooks:        hooks, Operations: operation.New(operation.Options{Git: git, Hooks: hooks, Setup: setup, Remotes: remotes, Writers: a.guard, Log: a.log, Now: time.Now}),
 		Directory: remote.Directory{Locator: a.locator, Git: git, Peers: peers}, Outbound: remote.Policy{AllowLocal: a.cfg.Remote.AllowLocalNetworks},
 		Remotes: remotes, Clones: clones, Backups: backup.New(git, remotes, backups), Mirrors: mirror.New(git, remotes),
 		Copies: replicate.New(git, remotes, clones),

@@ -107,6 +107,41 @@ func TestRepositoryService_Backup(t *testing.T) {
 	}
 }
 
+// TestRepositoryService_Backup_again: a second backup under one name leaves those alone
+// that build on the first.
+func TestRepositoryService_Backup_again(t *testing.T) {
+	t.Parallel()
+	store := t.TempDir()
+	b := setup(t, func(c *app.Config) { c.Backup.GoCloudURL = "file://" + store })
+	x, ctx, repos := odd{dir: b.create(t, rel)}, t.Context(), gitalypb.NewRepositoryServiceClient(b.conn)
+	commit := func(branch, from string) {
+		x.feed(t, fmt.Appendf(nil, "commit refs/heads/%s\ncommitter C <c@example.com> 1700000000 +0000\ndata 0\n%s", branch, from), "fast-import", "--quiet", "--force")
+	}
+	backup := func(id string, incremental bool) {
+		if _, err := repos.BackupRepository(ctx, &gitalypb.BackupRepositoryRequest{Repository: repository(rel), BackupId: id, Incremental: incremental}); err != nil {
+			t.Fatalf("backup %s: %v", id, err)
+		}
+	}
+	states := map[string]string{}
+	commit("main", "")
+	commit("topic", "from refs/heads/main\n")
+	backup("a", false)
+	commit("next", "from refs/heads/topic\n")
+	backup("b", true)
+	states["b"] = x.feed(t, nil, "show-ref")
+	x.feed(t, nil, "update-ref", "-d", "refs/heads/topic")
+	x.feed(t, nil, "update-ref", "-d", "refs/heads/next")
+	backup("a", false)
+	states["a"] = x.feed(t, nil, "show-ref")
+	for id, want := range states {
+		if _, err := repos.RestoreRepository(ctx, &gitalypb.RestoreRepositoryRequest{Repository: repository(rel), BackupId: id}); err != nil {
+			t.Errorf("restore %s: %v", id, err)
+		} else if got := x.feed(t, nil, "show-ref"); got != want {
+			t.Errorf("restored %s:\n%s\nwant\n%s", id, got, want)
+		}
+	}
+}
+
 func TestRepositoryService_Backup_refused(t *testing.T) {
 	t.Parallel()
 	store := t.TempDir()

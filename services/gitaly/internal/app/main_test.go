@@ -54,7 +54,7 @@ func fail(err error) int {
 
 // left waits a moment for goroutines and children to end and names those that do not.
 func left(before int) error {
-	for range 100 {
+	for range 1500 {
 		if runtime.NumGoroutine() <= before && len(children()) == 0 {
 			return nil
 		}

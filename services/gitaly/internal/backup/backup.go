@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -105,12 +106,29 @@ func (s *Service) begin(p Place, o Options) (manifest, error) {
 		}
 		m = found
 	}
-	next := p.step(o.ID, len(m.Steps)+1)
+	folder, err := s.folder(p, o.ID)
+	if err != nil {
+		return m, err
+	}
+	next := p.step(folder, len(m.Steps)+1)
 	if n := len(m.Steps); n > 0 {
 		next.Previous = m.Steps[n-1].Refs
 	}
 	m.Steps = append(m.Steps, next)
 	return m, nil
+}
+
+// folder names the folder for the files of a backup: its id, or another name if there is
+// a backup of that id, whose files later ones may build on.
+func (s *Service) folder(p Place, id string) (string, error) {
+	f, err := s.store.open(p.manifest(id))
+	if errs.KindOf(err) == errs.NotFound {
+		return id, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return id + "-" + rand.Text(), f.Close()
 }
 
 // content writes the files of a step. What turns out to be empty is not in it.

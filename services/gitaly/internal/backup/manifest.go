@@ -57,9 +57,9 @@ func NewPlace(repo *gitalypb.Repository) (Place, error) {
 
 func (p Place) manifest(id string) string { return path.Join("manifests", string(p), id+".toml") }
 
-// step names the files of the n-th step, which the backup id makes.
-func (p Place) step(id string, n int) step {
-	base := path.Join(string(p), id, fmt.Sprintf("%03d", n))
+// step names the files of the n-th step.
+func (p Place) step(folder string, n int) step {
+	base := path.Join(string(p), folder, fmt.Sprintf("%03d", n))
 	return step{Bundle: base + ".bundle", Refs: base + ".refs", Hooks: base + ".custom_hooks.tar"}
 }
 

@@ -49,6 +49,7 @@ func TestFactory_refuses(t *testing.T) {
 	}{
 		{"unknown sub-command", repo, Spec{Name: "daemon"}, "not in the table"},
 		{"flag not in the table", repo, Spec{Name: "upload-pack", Flags: []string{"--timeout=1"}}, "not permitted"},
+		{"two alternates in one", &Repo{Dir: repo.Dir, ObjectDir: "/q", Alternates: []string{"/s/x:/etc/objects"}}, Spec{Name: "cat-file"}, "has a colon"},
 		{"flag as argument", repo, Spec{Name: "rev-list", Args: []string{"--output=/tmp/x"}}, "begins with a dash"},
 		{"NUL", repo, Spec{Name: "rev-list", Args: []string{"a\x00b"}}, "NUL"},
 		{"paths where there are none", repo, Spec{Name: "cat-file", Paths: []string{"x"}}, "takes no paths"},

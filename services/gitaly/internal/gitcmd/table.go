@@ -234,6 +234,9 @@ func (c subcommand) check(repo *Repo, s Spec) error {
 	if (repo == nil) != c.noRepo {
 		return fmt.Errorf("repository given: %v, needed: %v", repo != nil, !c.noRepo)
 	}
+	if repo != nil && slices.ContainsFunc(repo.Alternates, unlistable) {
+		return fmt.Errorf("repository's path has a colon: its object directories cannot be listed")
+	}
 	if c.updatesRefs && (s.HooksPath == "") == !s.NoHooks {
 		return fmt.Errorf("may update refs: hooks must be configured or explicitly off")
 	}
@@ -255,5 +258,9 @@ func (c subcommand) check(repo *Repo, s Spec) error {
 	}
 	return nil
 }
+
+// unlistable reports whether git would take a directory for several: it could look for
+// objects outside of the storage.
+func unlistable(dir string) bool { return strings.ContainsRune(dir, ':') }
 
 func hasNUL(s string) bool { return strings.ContainsRune(s, 0) }

@@ -55,7 +55,8 @@ func NewGuard(log *slog.Logger, now func() time.Time) *Guard {
 
 // Enter registers a writer of the repository in dir and returns what to call once,
 // when the writer and all its children are dead, with whether it ended by itself. If
-// somebody was killed here, leftovers are removed before Enter returns.
+// somebody was killed here, leftovers are removed before Enter returns. A writer without
+// traces is one that Outlive waits for, and nothing else.
 func (g *Guard) Enter(dir string, traces gitcmd.Traces) (leave func(clean bool)) {
 	r := g.repository(dir)
 	r.mu.Lock()
@@ -162,6 +163,9 @@ func (g *Guard) limits(r *repository) (l limits, living gitcmd.Traces) {
 	never := g.now().Add(time.Hour)
 	l = limits{packs: never, refs: never}
 	for _, w := range r.writers {
+		if w.traces == gitcmd.NoTraces {
+			continue
+		}
 		living = max(living, w.traces)
 		limit := w.started.Add(-margin)
 		if limit.Before(l.packs) {

@@ -76,6 +76,7 @@ func TestGuard(t *testing.T) {
 	fill(t, repo, now)
 	leaveFirst := g.Enter(repo, gitcmd.RefTraces) // the first writer finds leftovers of an earlier gitaly
 	want(t, repo)
+	defer g.Enter(repo, gitcmd.NoTraces)(true) // owns nothing, however old
 
 	now = now.Add(time.Minute)
 	leaveKilled := g.Enter(repo, gitcmd.RefTraces)

@@ -47,7 +47,8 @@ var copies = map[string]bool{ //nolint:gochecknoglobals // a constant
 	"/gitaly.RepositoryService/FetchSourceBranch": true, "/gitaly.RepositoryService/ReplicateRepository": true,
 	"/gitaly.ObjectPoolService/CreateObjectPool": true, "/gitaly.ObjectPoolService/FetchIntoObjectPool": true,
 	"/gitaly.ObjectPoolService/DisconnectGitAlternates": true, "/gitaly.RemoteService/UpdateRemoteMirror": true,
-	"/gitaly.RemoteService/FindRemoteRootRef": true,
+	"/gitaly.RemoteService/FindRemoteRootRef": true, "/gitaly.RepositoryService/BackupRepository": true,
+	"/gitaly.RepositoryService/RestoreRepository": true, "/gitaly.RepositoryService/Fsck": true,
 }
 
 // Interceptors apply the limits.

@@ -132,20 +132,27 @@ func TestInterceptors_configured(t *testing.T) {
 	})
 }
 
-// TestInterceptors_copies: who waits for another server holds up nobody else.
+// TestInterceptors_copies: what takes as long as another server or a whole repository
+// holds up nobody else.
 func TestInterceptors_copies(t *testing.T) {
 	t.Parallel()
 	bounds := func() limit.Bounds { return limit.Bounds{Repository: one()} }
 	c := caller{limit.NewInterceptors(limit.Options{Reads: bounds(), Writes: bounds(), Copies: bounds(), Observer: &record{}}), t}
 	ctx, repo := t.Context(), &gitalypb.Repository{StorageName: "s", RelativePath: "a"}
-	slow, req := "/gitaly.RepositoryService/FetchRemote", &gitalypb.FetchRemoteRequest{Repository: repo}
-	c.mustUnary(ctx, slow, req, func() {
-		c.mustUnary(ctx, write, &gitalypb.WriteRefRequest{Repository: repo}, nothing)
-		c.mustUnary(ctx, read, &gitalypb.RefExistsRequest{Repository: repo}, nothing)
-		if err := c.unary(ctx, slow, req, nothing); err == nil {
-			t.Error("a second copy at the same time")
-		}
-	})
+	for slow, req := range map[string]any{
+		"/gitaly.RepositoryService/FetchRemote":       &gitalypb.FetchRemoteRequest{Repository: repo},
+		"/gitaly.RepositoryService/BackupRepository":  &gitalypb.BackupRepositoryRequest{Repository: repo},
+		"/gitaly.RepositoryService/RestoreRepository": &gitalypb.RestoreRepositoryRequest{Repository: repo},
+		"/gitaly.RepositoryService/Fsck":              &gitalypb.FsckRequest{Repository: repo},
+	} {
+		c.mustUnary(ctx, slow, req, func() {
+			c.mustUnary(ctx, write, &gitalypb.WriteRefRequest{Repository: repo}, nothing)
+			c.mustUnary(ctx, read, &gitalypb.RefExistsRequest{Repository: repo}, nothing)
+			if err := c.unary(ctx, slow, req, nothing); err == nil {
+				t.Errorf("a second %s at the same time", slow)
+			}
+		})
+	}
 }
 
 // TestInterceptors_anonymous: strangers cannot take all places for downloads.

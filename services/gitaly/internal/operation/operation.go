@@ -42,6 +42,7 @@ type Options struct {
 	Hooks   *hook.Manager
 	Setup   pack.HookSetup
 	Remotes *remote.Service // fetches from other repositories of the installation
+	Writers Writers
 	Log     *slog.Logger
 	Now     func() time.Time // the time of requests that name none
 }
@@ -51,6 +52,12 @@ type Git interface {
 	ref.Git
 	object.Git
 	object.Starter
+}
+
+// Writers is told of operations under way: who takes objects from a repository waits
+// for those that may build on them.
+type Writers interface {
+	Enter(repoDir string, traces gitcmd.Traces) (leave func(clean bool))
 }
 
 // Service carries operations out. It is safe for concurrent use.

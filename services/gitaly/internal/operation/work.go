@@ -28,11 +28,12 @@ type Work struct {
 	dir     string         // files of ours that are no objects
 	commits *object.Writer // nil until needed
 	scratch *object.Writer // likewise
+	leave   func(clean bool)
 }
 
 // Begin starts an operation. Close must be called.
 func (s *Service) Begin(ctx context.Context, req Request) (_ *Work, err error) {
-	w := &Work{s: s, req: req, repo: req.Repo}
+	w := &Work{s: s, req: req, repo: req.Repo, leave: s.o.Writers.Enter(req.Repo.Dir, gitcmd.NoTraces)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.Close())
@@ -50,6 +51,7 @@ func (s *Service) Begin(ctx context.Context, req Request) (_ *Work, err error) {
 
 // Close ends what the operation has started and removes what it has not kept.
 func (w *Work) Close() error {
+	defer w.leave(true)
 	var faults []error
 	if w.Objects != nil {
 		faults = append(faults, w.Objects.Close())

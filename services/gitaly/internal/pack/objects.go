@@ -83,6 +83,7 @@ func (s *Service) PackObjects(ctx context.Context, repo *storage.Repo, w Wanted,
 		return false, err
 	}
 	if !asked.whole() { // no room to look at all of it
+		defer asked.close()
 		return false, generate(ctx, asked.reader(), out)
 	}
 	generated, err := s.o.Cache.Serve(ctx, packKey(repo, w, asked), out, func(ctx context.Context, out io.Writer) error {

@@ -73,8 +73,8 @@ type Process struct {
 
 // Start starts the program. Wait must be called.
 func Start(ctx context.Context, o Options) (*Process, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	p := &Process{ctx: ctx, grace: o.Grace, exited: make(chan struct{}), started: time.Now()}
 	if p.grace <= 0 {

@@ -151,9 +151,9 @@ func TestStart_fails(t *testing.T) {
 	if err := run(context.Background(), o); err == nil {
 		t.Error("a program that is not there starts")
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if err := run(ctx, sh("true")); !errors.Is(err, context.Canceled) {
-		t.Errorf("err = %v, want canceled", err)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(io.ErrNoProgress)
+	if err := run(ctx, sh("true")); !errors.Is(err, io.ErrNoProgress) {
+		t.Errorf("err = %v, want what ended the context", err)
 	}
 }

@@ -13,12 +13,7 @@ func (h Hooks) PostReceiveHook(stream gitalypb.HookService_PostReceiveHookServer
 		return err
 	}
 	ctx := stream.Context()
-	call, err := h.hookCall(ctx, first.GetRepository(), first.GetEnvironmentVariables())
-	if err != nil {
-		return err
-	}
-	call.Options = first.GetGitPushOptions()
-	call.Changes, err = readAll(func() ([]byte, error) {
+	call, err := h.pushCall(ctx, first, func() ([]byte, error) {
 		m, err := stream.Recv()
 		return m.GetStdin(), err
 	})

@@ -14,12 +14,7 @@ func (h Hooks) PreReceiveHook(stream gitalypb.HookService_PreReceiveHookServer) 
 		return err
 	}
 	ctx := stream.Context()
-	call, err := h.hookCall(ctx, first.GetRepository(), first.GetEnvironmentVariables())
-	if err != nil {
-		return err
-	}
-	call.Options = first.GetGitPushOptions()
-	call.Changes, err = readAll(func() ([]byte, error) {
+	call, err := h.pushCall(ctx, first, func() ([]byte, error) {
 		m, err := stream.Recv()
 		return m.GetStdin(), err
 	})

@@ -47,6 +47,24 @@ func (h Hooks) hookCall(ctx context.Context, msg *gitalypb.Repository, env []str
 	return hook.Call{Payload: payload, Repo: repo, Env: env}, nil
 }
 
+// hookInput is what the first messages of the hooks around a push have in common.
+type hookInput interface {
+	GetRepository() *gitalypb.Repository
+	GetEnvironmentVariables() []string
+	GetGitPushOptions() []string
+}
+
+// pushCall is hookCall with the push options and the changes, which recv receives.
+func (h Hooks) pushCall(ctx context.Context, first hookInput, recv func() ([]byte, error)) (hook.Call, error) {
+	call, err := h.hookCall(ctx, first.GetRepository(), first.GetEnvironmentVariables())
+	if err != nil {
+		return hook.Call{}, err
+	}
+	call.Options = first.GetGitPushOptions()
+	call.Changes, err = readAll(recv)
+	return call, err
+}
+
 // readAll reads the hook's stdin.
 func readAll(recv func() ([]byte, error)) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(streamio.NewReader(recv), maxHookInput+1))

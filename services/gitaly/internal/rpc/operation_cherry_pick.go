@@ -13,24 +13,12 @@ import (
 // UserCherryPick applies the change of a commit onto a branch. A dry run finds out
 // whether it fits, and asks and moves nothing.
 func (s Operation) UserCherryPick(ctx context.Context, req *gitalypb.UserCherryPickRequest) (*gitalypb.UserCherryPickResponse, error) {
-	repo, err := s.standing(ctx, req.GetRepository())
-	if err != nil {
-		return nil, err
-	}
-	full, err := checkPick(req)
-	if err != nil {
-		return nil, err
-	}
-	w, done, err := s.begin(ctx, req.GetRepository(), repo, req.GetUser())
+	p, done, err := s.beginPick(ctx, req, "cherry-pick: commit lookup")
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	p, err := s.pick(ctx, w, full, req, "cherry-pick: commit lookup")
-	if err != nil {
-		return nil, err
-	}
-	if err := s.cherryPick(ctx, &p, req); err != nil {
+	if err := s.cherryPick(ctx, p, req); err != nil {
 		return nil, err
 	}
 	if yes, err := p.diverged(ctx); err != nil {
@@ -43,7 +31,7 @@ func (s Operation) UserCherryPick(ctx context.Context, req *gitalypb.UserCherryP
 		})
 	}
 	if !req.GetDryRun() {
-		err = s.cherryPickRefused(w.Move(ctx, p.change), &p, req)
+		err = s.cherryPickRefused(p.work.Move(ctx, p.change), p, req)
 	}
 	if err != nil {
 		return nil, err

@@ -47,8 +47,30 @@ func checkPick(req pickRequest) (full string, err error) {
 	return shortBranch(req.GetBranchName())
 }
 
-// pick finds what a request names; lookup begins the text for a commit that is not
-// there.
+// beginPick checks a request and starts the operation; done must be called. lookup
+// begins the text for a commit that is not there.
+func (s Operation) beginPick(ctx context.Context, req pickRequest, lookup string) (p *picking, done func(), err error) {
+	repo, err := s.standing(ctx, req.GetRepository())
+	if err != nil {
+		return nil, nil, err
+	}
+	full, err := checkPick(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	w, done, err := s.begin(ctx, req.GetRepository(), repo, req.GetUser())
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err := s.pick(ctx, w, full, req, lookup)
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	return &found, done, nil
+}
+
+// pick finds what a request names.
 func (s Operation) pick(ctx context.Context, w *operation.Work, full string, req pickRequest, lookup string) (p picking, err error) {
 	p = picking{work: w, change: ref.Change{Name: full}}
 	other, err := s.other(ctx, req.GetStartRepository(), req.GetRepository())

@@ -13,24 +13,12 @@ import (
 // UserRevert takes the change of a commit back, by a commit on a branch. Of a merge
 // it takes back what came with it into the first parent.
 func (s Operation) UserRevert(ctx context.Context, req *gitalypb.UserRevertRequest) (*gitalypb.UserRevertResponse, error) {
-	repo, err := s.standing(ctx, req.GetRepository())
-	if err != nil {
-		return nil, err
-	}
-	full, err := checkPick(req)
-	if err != nil {
-		return nil, err
-	}
-	w, done, err := s.begin(ctx, req.GetRepository(), repo, req.GetUser())
+	p, done, err := s.beginPick(ctx, req, "revert commit lookup")
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	p, err := s.pick(ctx, w, full, req, "revert commit lookup")
-	if err != nil {
-		return nil, err
-	}
-	if err := s.revert(ctx, &p, req); err != nil {
+	if err := s.revert(ctx, p, req); err != nil {
 		return nil, err
 	}
 	if yes, err := p.diverged(ctx); err != nil {
@@ -43,7 +31,7 @@ func (s Operation) UserRevert(ctx context.Context, req *gitalypb.UserRevertReque
 		})
 	}
 	if !req.GetDryRun() {
-		err = revertRefused(w.Move(ctx, p.change), p.change.Name)
+		err = revertRefused(p.work.Move(ctx, p.change), p.change.Name)
 	}
 	if err != nil {
 		return nil, err

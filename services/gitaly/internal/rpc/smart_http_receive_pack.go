@@ -14,21 +14,17 @@ func (s SmartHTTP) PostReceivePack(stream gitalypb.SmartHTTPService_PostReceiveP
 		return err
 	}
 	ctx := stream.Context()
-	switch {
-	case first.GetGlId() == "":
-		return invalid("empty GlId")
-	case first.Data != nil:
+	if first.Data != nil {
 		return invalid("non-empty Data")
 	}
-	repo, err := s.standing(ctx, first.GetRepository())
+	repo, push, err := s.beginPush(ctx, first, "http")
 	if err != nil {
 		return err
 	}
-	s.protocol(ctx, first.GetGitProtocol())
 	var t transfer
 	defer t.note(ctx)
 	var mu sync.Mutex
-	err = s.Packs.ReceivePack(ctx, repo, newPush(ctx, first, "http"), pack.Streams{
+	err = s.Packs.ReceivePack(ctx, repo, push, pack.Streams{
 		Stdin: t.recv(func() ([]byte, error) {
 			m, err := stream.Recv()
 			return m.GetData(), err

@@ -17,21 +17,17 @@ func (s SSH) SSHReceivePack(stream gitalypb.SSHService_SSHReceivePackServer) err
 		return err
 	}
 	ctx := stream.Context()
-	switch {
-	case first.GetGlId() == "":
-		return invalid("empty GlId")
-	case first.Stdin != nil:
+	if first.Stdin != nil {
 		return invalid("non-empty data in first request")
 	}
-	repo, err := s.standing(ctx, first.GetRepository())
+	repo, push, err := s.beginPush(ctx, first, "ssh")
 	if err != nil {
 		return err
 	}
-	s.protocol(ctx, first.GetGitProtocol())
 	var t transfer
 	defer t.note(ctx)
 	var mu sync.Mutex
-	err = s.Packs.ReceivePack(ctx, repo, newPush(ctx, first, "ssh"), pack.Streams{
+	err = s.Packs.ReceivePack(ctx, repo, push, pack.Streams{
 		Stdin: t.recv(func() ([]byte, error) {
 			m, err := stream.Recv()
 			return m.GetStdin(), err

@@ -13,6 +13,7 @@ import (
 	"gitsplit/kit/streamio"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/pack"
+	"gitsplit/services/gitaly/internal/storage"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -76,7 +77,21 @@ type pushRequest interface {
 	GetGitConfigOptions() []string
 }
 
-// newPush collects who pushes. protocol is ssh or http.
+// beginPush checks the first message of a push, which has no data, and collects who
+// pushes. protocol is ssh or http.
+func (d *Deps) beginPush(ctx context.Context, first pushRequest, protocol string) (*storage.Repo, pack.Push, error) {
+	if first.GetGlId() == "" {
+		return nil, pack.Push{}, invalid("empty GlId")
+	}
+	repo, err := d.standing(ctx, first.GetRepository())
+	if err != nil {
+		return nil, pack.Push{}, err
+	}
+	d.protocol(ctx, first.GetGitProtocol())
+	return repo, newPush(ctx, first, protocol), nil
+}
+
+// newPush collects who pushes.
 func newPush(ctx context.Context, req pushRequest, protocol string) pack.Push {
 	repo, _ := proto.Clone(req.GetRepository()).(*gitalypb.Repository)
 	if repo.GetGlRepository() == "" {

@@ -79,6 +79,7 @@ const (
 	CreateProjects
 	CreateSubgroup
 	AdminNamespace
+	ReadDeployTokens // of a group; to change them is AdminNamespace
 )
 
 // levels is the lowest access level for an action; what is missing here nobody may do.
@@ -88,6 +89,7 @@ func levels() map[Action]member.Level {
 		AdminProject: member.Maintainer, AdminMembers: member.Maintainer, AdminProtection: member.Maintainer,
 		ArchiveProject: member.Owner, RenameProject: member.Owner, DeleteProject: member.Owner,
 		ReadNamespace: member.Minimal, CreateProjects: member.Developer, CreateSubgroup: member.Maintainer, AdminNamespace: member.Owner,
+		ReadDeployTokens: member.Maintainer,
 	}
 }
 

@@ -146,9 +146,6 @@ func (c *Checker) git(ctx context.Context, in GitRequest, f *facts) error {
 		return err
 	}
 	p := f.result.Project
-	if !inside(f.result.Project.FullPath, in.Within) {
-		return errs.New(errs.Denied, otherNamespace)
-	}
 	d := f.result.Deploy
 	attached := d != nil && d.Attached
 	if err := decide(f.result.User, f.level, ReadProject, p); err != nil && !attached {
@@ -156,6 +153,9 @@ func (c *Checker) git(ctx context.Context, in GitRequest, f *facts) error {
 	}
 	if d != nil && d.Token && !attached { // good for its own projects alone, whatever everybody may read
 		return errs.New(errs.NotFound, projectNotFound)
+	}
+	if !inside(p.FullPath, in.Within) { // a former path led out; only who sees the project learns that
+		return errs.New(errs.Denied, otherNamespace)
 	}
 	if in.Action != ReceivePack {
 		if !attached && decide(f.result.User, f.level, DownloadCode, p) != nil {

@@ -4,11 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
+	"gitsplit/services/rails-api/internal/bot"
 	"gitsplit/services/rails-api/internal/deploytoken"
 	"gitsplit/services/rails-api/internal/member"
+	"gitsplit/services/rails-api/internal/token"
 	"gitsplit/services/rails-api/internal/visibility"
 )
 
@@ -77,6 +80,57 @@ func TestServe_deployTokens(t *testing.T) {
 	b.Must(json.Unmarshal(b.send(ofProject, http.MethodPost, "/team/private.git/git-upload-pack").Body.Bytes(), &answer))
 	if answer.ID != fmt.Sprintf("deploy-token-%d", made.ID) || answer.Username != made.Username {
 		t.Errorf("actor %+v", answer)
+	}
+}
+
+// TestServe_bots: row 5 of wire/workhorse.md §10.2 for the tokens of projects and groups, at their level and within their scopes.
+func TestServe_bots(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	g := b.Group("team", visibility.Public)
+	p := b.Project(g.ID, "private", visibility.Private)
+	b.Project(g.ID, "other", visibility.Private)
+	b.Project(g.ID, "public", visibility.Public)
+	ada := b.User("ada")
+	make := func(src member.Source, level member.Level, scope string) (bot.Token, caller) {
+		made, plain, err := bot.New(b.DB).Create(t.Context(), bot.NewToken{
+			Source: src, Level: level, CreatorID: ada.ID, Host: "git.example.test", Token: token.NewToken{Name: "robot", Scopes: []string{scope}},
+		})
+		b.Must(err)
+		return made, caller{name: "anything", password: plain}
+	}
+	made, developer := make(member.OfProject(p.ID), member.Developer, "write_repository")
+	_, reader := make(member.OfProject(p.ID), member.Maintainer, "read_repository")
+	_, guest := make(member.OfProject(p.ID), member.Guest, "api")
+	_, ofGroup := make(member.OfNamespace(g.ID), member.Developer, "api")
+	ended, removed := make(member.OfProject(p.ID), member.Developer, "api")
+	_, err := bot.New(b.DB).Remove(t.Context(), ended.UserID)
+	b.Must(err)
+	for _, tc := range []struct {
+		name       string
+		who        caller
+		path       string
+		pull, push string
+	}{
+		{"developer", developer, "team/private", "{", "{"},
+		{"developer of another project", developer, "team/other", denied, denied},
+		{"developer of another project", developer, "team/public", "{", noPush},
+		{"an absent project", developer, "team/absent", denied, denied},
+		{"an absent namespace", developer, "absent", denied, denied},
+		{"reader", reader, "team/private", "{", "You are not allowed to upload code."},
+		{"guest", guest, "team/private", noPull, noPush},
+		{"of the group", ofGroup, "team/other", "{", "{"},
+		{"of the group, absent", ofGroup, "team/absent", denied, "{"}, // made by the push, as for any developer
+		{"no user name", caller{password: developer.password}, "team/private", denied, denied},
+		{"removed", removed, "team/private", denied, denied},
+		{"a password", caller{name: "anything", password: "anything"}, "team/private", denied, denied},
+	} {
+		url := "/" + tc.path + ".git/"
+		check(t, tc.name, b.send(tc.who, http.MethodGet, url+pull), statusOf(tc.pull), tc.pull)
+		check(t, tc.name, b.send(tc.who, http.MethodGet, url+push), statusOf(tc.push), tc.push)
+	}
+	if body := b.send(developer, http.MethodPost, "/team/private.git/git-receive-pack").Body.String(); !strings.Contains(body, fmt.Sprintf(`"GL_ID":"user-%d"`, made.UserID)) {
+		t.Errorf("actor: %s", body)
 	}
 }
 

@@ -254,6 +254,25 @@ func TestAuthorizedCerts(t *testing.T) {
 	checkVerdict(t, "outside and absent", within("other/absent", "team"), outside)
 	checkVerdict(t, "a prefix only", within("team2/tool", "team"), outside)
 	checkVerdict(t, "no bound", within("other/tool", ""), "")
+	checkVerdict(t, "out of it", within("team/../other/tool", "team"), notFound)
+	push := func(path string) answer {
+		return b.post("/allowed", map[string]any{
+			"action": "git-receive-pack", "project": path, "changes": "_any", "protocol": "ssh", "username": "ada", "namespace_path": "team",
+		})
+	}
+	checkVerdict(t, "makes a project outside", push("other/fresh"), outside)
+	checkVerdict(t, "makes a project out of it", push("team/../other/fresh"), notFound)
+	checkVerdict(t, "makes a project inside", push("team/fresh"), "")
+
+	// A former path inside of a project outside is no secret to who sees the project,
+	// and leads nowhere for who does not.
+	moved, hidden := b.Project(other.ID, "moved", visibility.Private), b.Project(b.Group("secret", visibility.Private).ID, "hidden", visibility.Private)
+	for path, id := range map[string]int64{"team/moved": moved.ID, "team/hidden": hidden.ID} {
+		_, err := b.DB.Exec(t.Context(), "INSERT INTO redirect_routes (path, project_id) VALUES ($1, $2)", path, id)
+		b.Must(err)
+	}
+	checkVerdict(t, "moved out", within("team/moved", "team"), outside)
+	checkVerdict(t, "moved out of sight", within("team/hidden", "team"), notFound)
 }
 
 func TestAllowed_rateLimit(t *testing.T) {

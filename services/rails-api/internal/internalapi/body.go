@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"gitsplit/kit/errs"
+	"gitsplit/services/rails-api/internal/jsondepth"
 )
 
 var errBody = errors.New("unusable body")
@@ -37,7 +38,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	if len(bytes.TrimSpace(body)) == 0 {
 		return []byte("{}"), nil
 	}
-	if !shallow(body) {
+	if jsondepth.Exceeds(body) {
 		return nil, badRequest("the body is nested too deeply")
 	}
 	return body, nil
@@ -68,27 +69,4 @@ func decode[T any](body []byte) (T, error) {
 		return message, errs.Wrap(errs.Invalid, "400 Bad request - the body is not the expected JSON object", err)
 	}
 	return message, nil
-}
-
-const maxDepth = 32
-
-// shallow reports whether brackets outside of strings nest no deeper than 32.
-func shallow(text []byte) bool {
-	depth, inString := 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return false
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return true
 }

@@ -129,7 +129,7 @@ func (s *Store) Remove(ctx context.Context, src Source, userID int64) error {
 }
 
 // keepingOwner runs a change and undoes it when a top-level group would have no
-// owner left. The lock on the group keeps two such changes apart.
+// owner left; a bot is none. The lock on the group keeps two such changes apart.
 func (s *Store) keepingOwner(ctx context.Context, src Source, change func(pgx.Tx) error) error {
 	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
 		if src.NamespaceID == 0 {
@@ -141,8 +141,9 @@ func (s *Store) keepingOwner(ctx context.Context, src Source, change func(pgx.Tx
 		if err := change(tx); err != nil {
 			return err
 		}
-		const owned = `SELECT EXISTS (SELECT 1 FROM members m JOIN namespaces n ON n.id = $1
-			WHERE m.namespace_id = ANY (n.traversal_ids) AND m.access_level = 50 AND m.expires_at IS NULL)`
+		const owned = `SELECT EXISTS (SELECT 1 FROM members m JOIN namespaces n ON n.id = $1 JOIN users u ON u.id = m.user_id
+			WHERE m.namespace_id = ANY (n.traversal_ids) AND m.access_level = 50 AND m.expires_at IS NULL
+			AND num_nonnulls(u.bot_project_id, u.bot_namespace_id) = 0)`
 		var ok bool
 		if err := tx.QueryRow(ctx, owned, src.NamespaceID).Scan(&ok); err != nil {
 			return postgres.Error(err, what)

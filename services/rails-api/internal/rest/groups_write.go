@@ -34,6 +34,9 @@ func (a *api) createGroup(w http.ResponseWriter, r *http.Request) error {
 	if err := p.Err(); err != nil {
 		return err
 	}
+	if in.ParentID == nil && actor(r).Bot {
+		return forbidden("")
+	}
 	if in.ParentID != nil {
 		parent, err := a.parentGroup(r, *in.ParentID)
 		if err != nil {

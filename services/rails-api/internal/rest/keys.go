@@ -79,6 +79,9 @@ func (a *api) addKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if owner.Bot {
+		return errBot()
+	}
 	in.UserID = owner.ID
 	k, err := a.keys.Create(r.Context(), in)
 	if is(err, errs.Exists) {

@@ -56,8 +56,11 @@ func (m *memberAPI) newMember(ctx context.Context, id int64, username string) (u
 	} else {
 		u, err = m.users.ByUsername(ctx, username)
 	}
-	if is(err, errs.NotFound) {
+	switch {
+	case is(err, errs.NotFound):
 		return u, notFound("User")
+	case err == nil && u.Bot:
+		return u, invalid("project bots cannot be added to other groups / projects", "user")
 	}
 	return u, err
 }
@@ -120,17 +123,19 @@ func (m *memberAPI) remove(w http.ResponseWriter, r *http.Request) error {
 
 // mayGrant refuses to give or take a level above the caller's own.
 func (m *memberAPI) mayGrant(r *http.Request, src memberSource, level member.Level) error {
-	if isAdmin(r) {
-		return nil
-	}
-	own, err := src.level()
-	if err != nil {
-		return err
-	}
-	if level > own {
-		return forbidden("")
+	if higher, err := m.exceeds(r, src, level); err != nil || higher {
+		return orError(err, forbidden(""))
 	}
 	return nil
+}
+
+// exceeds reports whether a level is above the caller's own.
+func (a *api) exceeds(r *http.Request, src memberSource, level member.Level) (bool, error) {
+	if isAdmin(r) {
+		return false, nil
+	}
+	own, err := src.level()
+	return level > own, err
 }
 
 func (m *memberAPI) checkExpiry(day *time.Time) error {

@@ -18,6 +18,8 @@ import (
 
 	"gitsplit/services/rails-api/internal/access"
 	"gitsplit/services/rails-api/internal/auth"
+	"gitsplit/services/rails-api/internal/bot"
+	"gitsplit/services/rails-api/internal/deploytoken"
 	"gitsplit/services/rails-api/internal/gitaly"
 	"gitsplit/services/rails-api/internal/key"
 	"gitsplit/services/rails-api/internal/member"
@@ -56,15 +58,17 @@ type Deps struct {
 // api holds the dependencies and the stores of the handlers.
 type api struct {
 	Deps
-	site        site.Site
-	users       *user.Store
-	keys        *key.Store
-	cas         *sshca.Store
-	tokens      *token.Store
-	namespaces  *namespace.Store
-	projects    *project.Store
-	members     *member.Store
-	protections *protection.Store
+	site         site.Site
+	users        *user.Store
+	keys         *key.Store
+	cas          *sshca.Store
+	tokens       *token.Store
+	deployTokens *deploytoken.Store
+	bots         *bot.Store
+	namespaces   *namespace.Store
+	projects     *project.Store
+	members      *member.Store
+	protections  *protection.Store
 }
 
 // handler serves one request; what it returns is written by serve. It writes nothing before it can no longer fail.
@@ -81,16 +85,18 @@ type route struct {
 // registered yet, so other routes there come before it.
 func Routes(r *mux.Router, d Deps) {
 	a := &api{
-		Deps:        d,
-		site:        site.Site{External: d.ExternalURL, SSHHost: d.SSHHost, SSHPort: d.SSHPort, SSHUser: d.SSHUser},
-		users:       user.New(d.DB),
-		keys:        key.New(d.DB),
-		cas:         sshca.New(d.DB),
-		tokens:      token.New(d.DB),
-		namespaces:  namespace.New(d.DB),
-		projects:    project.New(d.DB),
-		members:     member.New(d.DB),
-		protections: protection.New(d.DB),
+		Deps:         d,
+		site:         site.Site{External: d.ExternalURL, SSHHost: d.SSHHost, SSHPort: d.SSHPort, SSHUser: d.SSHUser},
+		users:        user.New(d.DB),
+		keys:         key.New(d.DB),
+		cas:          sshca.New(d.DB),
+		tokens:       token.New(d.DB),
+		deployTokens: deploytoken.New(d.DB),
+		bots:         bot.New(d.DB),
+		namespaces:   namespace.New(d.DB),
+		projects:     project.New(d.DB),
+		members:      member.New(d.DB),
+		protections:  protection.New(d.DB),
 	}
 	var paths []string
 	methods := make(map[string]map[string]http.Handler)
@@ -115,7 +121,7 @@ func (a *api) routes() []route {
 	var all []route
 	for _, part := range [][]route{
 		a.metaRoutes(), a.userRoutes(), a.keyRoutes(), a.tokenRoutes(), a.namespaceRoutes(), a.groupRoutes(), a.memberRoutes(),
-		a.projectRoutes(), a.protectedBranchRoutes(), a.deployKeyRoutes(), a.twoFactorRoutes(), a.sshCertificateRoutes(), a.branchRoutes(), a.commitRoutes(), a.treeRoutes(), a.fileRoutes(),
+		a.projectRoutes(), a.protectedBranchRoutes(), a.deployKeyRoutes(), a.deployTokenRoutes(), a.accessTokenRoutes(), a.twoFactorRoutes(), a.sshCertificateRoutes(), a.branchRoutes(), a.commitRoutes(), a.treeRoutes(), a.fileRoutes(),
 	} {
 		all = append(all, part...)
 	}

@@ -7,7 +7,6 @@ import (
 
 	"gitsplit/kit/errs"
 	"gitsplit/services/rails-api/internal/rest/entity"
-	"gitsplit/services/rails-api/internal/rest/page"
 	"gitsplit/services/rails-api/internal/token"
 )
 
@@ -26,18 +25,12 @@ func (a *api) tokenRoutes() []route {
 }
 
 func (a *api) listTokens(w http.ResponseWriter, r *http.Request) error {
-	p := params(r)
-	pg := page.Read(p)
-	f := token.Filter{
-		UserID: p.Int("user_id", 0),
-		State:  p.Enum("state", "", "active", "inactive"),
-		Search: p.String("search"),
-		Now:    a.Now(),
-		Page:   rows(pg),
-	}
-	if err := p.Err(); err != nil {
+	userID := params(r).Int("user_id", 0)
+	f, pg, err := a.tokenFilter(r)
+	if err != nil {
 		return err
 	}
+	f.UserID = userID
 	if !isAdmin(r) {
 		if f.UserID != 0 && f.UserID != actorID(r) {
 			return unauthorized()
@@ -75,8 +68,18 @@ func (a *api) revokeToken(w http.ResponseWriter, r *http.Request) error {
 	return a.revoke(w, r, t)
 }
 
+// revoke ends a token. With the token of a bot goes the bot, unless the token was revoked before: then the bot has another.
 func (a *api) revoke(w http.ResponseWriter, r *http.Request, t token.Token) error {
-	if err := a.tokens.Revoke(r.Context(), t.ID); err != nil {
+	if !t.Revoked {
+		if removed, err := a.bots.Remove(r.Context(), t.UserID); err != nil || removed {
+			return orNoContent(w, err)
+		}
+	}
+	return orNoContent(w, a.tokens.Revoke(r.Context(), t.ID))
+}
+
+func orNoContent(w http.ResponseWriter, err error) error {
+	if err != nil {
 		return err
 	}
 	return noContent(w)

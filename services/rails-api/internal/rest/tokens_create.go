@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gitsplit/services/rails-api/internal/postgres"
+	"gitsplit/services/rails-api/internal/rest/param"
 	"gitsplit/services/rails-api/internal/token"
 )
 
@@ -29,15 +30,24 @@ func (a *api) createToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if u.Bot {
+		return errBot()
+	}
 	in.UserID = u.ID
 	return a.issue(w, r, in)
 }
+
+// errBot refuses a bot what only people have: a second credential would outlive its token.
+func errBot() error { return forbidden("bots have no credential but their token") }
 
 // createOwnToken makes a token for the caller, of the few scopes that are no more than what the caller's token can do.
 func (a *api) createOwnToken(w http.ResponseWriter, r *http.Request) error {
 	in, err := a.newToken(r, []string{"k8s_proxy", "self_rotate"})
 	if err != nil {
 		return err
+	}
+	if actor(r).Bot {
+		return errBot()
 	}
 	in.UserID = actorID(r)
 	return a.issue(w, r, in)
@@ -46,20 +56,26 @@ func (a *api) createOwnToken(w http.ResponseWriter, r *http.Request) error {
 func (a *api) newToken(r *http.Request, allowed []string) (token.NewToken, error) {
 	p := params(r)
 	p.Require("name", "scopes")
-	in := token.NewToken{Name: p.String("name"), Description: p.String("description"), Scopes: p.Strings("scopes"), ExpiresAt: p.Date("expires_at")}
-	for _, scope := range in.Scopes {
+	in := token.NewToken{Name: p.String("name"), Description: p.String("description"), ExpiresAt: p.Date("expires_at")}
+	in.Scopes = scopeList(p, allowed)
+	err := p.Err()
+	if err != nil {
+		return in, err
+	}
+	in.ExpiresAt, err = a.expiry(in.ExpiresAt, maxTokenDays)
+	return in, err
+}
+
+// scopeList reads the scopes of a new token, each once, in the order of their names.
+func scopeList(p *param.Set, allowed []string) []string {
+	scopes := p.Strings("scopes")
+	for _, scope := range scopes {
 		if !slices.Contains(allowed, scope) {
 			p.Fault("scopes", "does not have a valid value")
 		}
 	}
-	if err := p.Err(); err != nil {
-		return in, err
-	}
-	slices.Sort(in.Scopes)
-	in.Scopes = slices.Compact(in.Scopes)
-	var err error
-	in.ExpiresAt, err = a.expiry(in.ExpiresAt, maxTokenDays)
-	return in, err
+	slices.Sort(scopes)
+	return slices.Compact(scopes)
 }
 
 // expiry checks the last day of a token; without one it is so many days from now.
@@ -98,28 +114,31 @@ func (a *api) rotateToken(w http.ResponseWriter, r *http.Request) error {
 	return a.rotate(w, r, t)
 }
 
-// rotate revokes a token and makes one like it, both or neither.
 func (a *api) rotate(w http.ResponseWriter, r *http.Request, old token.Token) error {
-	p := params(r)
-	day := p.Date("expires_at")
-	if err := p.Err(); err != nil {
-		return err
-	}
-	if !old.Active(a.Now()) {
-		return badRequest("Token already revoked or expired")
-	}
-	day, err := a.expiry(day, rotatedTokenDays)
-	if err != nil {
-		return err
-	}
-	in := token.NewToken{UserID: old.UserID, Name: old.Name, Description: old.Description, Scopes: old.Scopes, ExpiresAt: day}
-	fresh, plain, err := a.replaceToken(r.Context(), old.ID, in)
+	fresh, plain, err := a.rotated(r, old)
 	if err != nil {
 		return err
 	}
 	shape := a.tokenEntity(fresh)
 	shape.Token = plain
 	return writeJSON(w, http.StatusOK, shape)
+}
+
+// rotated revokes a token and makes one like it, both or neither.
+func (a *api) rotated(r *http.Request, old token.Token) (fresh token.Token, plain string, err error) {
+	p := params(r)
+	day := p.Date("expires_at")
+	if err := p.Err(); err != nil {
+		return fresh, "", err
+	}
+	if !old.Active(a.Now()) {
+		return fresh, "", badRequest("Token already revoked or expired")
+	}
+	if day, err = a.expiry(day, rotatedTokenDays); err != nil {
+		return fresh, "", err
+	}
+	in := token.NewToken{UserID: old.UserID, Name: old.Name, Description: old.Description, Scopes: old.Scopes, ExpiresAt: day}
+	return a.replaceToken(r.Context(), old.ID, in)
 }
 
 // lockToken makes rotations of one token wait for each other, so that it has one successor.

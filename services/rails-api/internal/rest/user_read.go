@@ -35,6 +35,7 @@ func (a *api) listUsers(w http.ResponseWriter, r *http.Request) error {
 		OrderBy:  p.Enum("order_by", "id", "id", "name", "username", "created_at", "updated_at"),
 		Asc:      p.Enum("sort", "desc", "asc", "desc") == "asc",
 		Admins:   p.Flag("admins") && isAdmin(r),
+		People:   p.Flag("humans") || p.Flag("without_project_bots"),
 		Page:     rows(pg),
 	}
 	switch {
@@ -75,7 +76,7 @@ func (a *api) userBasic(u user.User) entity.UserBasic {
 }
 
 func (a *api) userProfile(u user.User) entity.UserProfile {
-	return entity.UserProfile{UserBasic: a.userBasic(u), CreatedAt: entity.Time(u.CreatedAt)}
+	return entity.UserProfile{UserBasic: a.userBasic(u), CreatedAt: entity.Time(u.CreatedAt), Bot: u.Bot}
 }
 
 func (a *api) userFull(u user.User, forAdmin bool) entity.User {
@@ -88,8 +89,8 @@ func (a *api) userFull(u user.User, forAdmin bool) entity.User {
 		ColorSchemeID:    1,
 		ProjectsLimit:    100000,
 		Identities:       []string{},
-		CanCreateGroup:   true,
-		CanCreateProject: true,
+		CanCreateGroup:   !u.Bot,
+		CanCreateProject: !u.Bot,
 		TwoFactorEnabled: u.TwoFactor,
 		CommitEmail:      u.Email,
 		NamespaceID:      u.NamespaceID,

@@ -99,6 +99,7 @@ type Filter struct {
 	Search   string // part of the name or user name, or the whole e-mail address
 	State    State
 	Admins   bool
+	People   bool   // no bots
 	OrderBy  string // id, name, username, created_at or updated_at; "" is id
 	Asc      bool
 	Page     postgres.Page
@@ -109,7 +110,8 @@ const listFrom = `
 	WHERE ($1 = '' OR lower(u.username) = lower($1))
 	AND ($2 = '' OR strpos(lower(u.username), lower($2)) > 0 OR strpos(lower(u.name), lower($2)) > 0 OR lower(u.email) = lower($2))
 	AND ($3 = '' OR u.state = $3)
-	AND (NOT $4 OR u.admin)`
+	AND (NOT $4 OR u.admin)
+	AND (NOT $5 OR num_nonnulls(u.bot_project_id, u.bot_namespace_id) = 0)`
 
 // List returns a page of accounts and how many there are in all.
 func (s *Store) List(ctx context.Context, f Filter) ([]User, int, error) {
@@ -121,5 +123,5 @@ func (s *Store) List(ctx context.Context, f Filter) ([]User, int, error) {
 	}
 	dir := postgres.Direction(f.Asc)
 	l := postgres.Listing[User]{What: what, Columns: Columns, From: listFrom, OrderBy: column + " " + dir + ", u.id " + dir, Scan: scan}
-	return l.Page(ctx, s.db, f.Page, f.Username, f.Search, f.State, f.Admins)
+	return l.Page(ctx, s.db, f.Page, f.Username, f.Search, f.State, f.Admins, f.People)
 }

@@ -49,6 +49,25 @@ func (s *Store) Create(ctx context.Context, in NewUser) (User, error) {
 	return u, postgres.Error(err, what)
 }
 
+// NewBot describes a user that carries the access token of a project or a group:
+// one of the two is set.
+type NewBot struct {
+	Username, Name, Email  string
+	ProjectID, NamespaceID int64
+}
+
+// CreateBot makes a user that is no person, has no password and no namespace, and
+// returns its id.
+func (s *Store) CreateBot(ctx context.Context, in NewBot) (int64, error) {
+	if err := check(in.Username, in.Name, in.Email); err != nil {
+		return 0, err
+	}
+	const insert = `
+		INSERT INTO users (username, name, email, bot_project_id, bot_namespace_id)
+		VALUES ($1, $2, $3, nullif($4, 0::bigint), nullif($5, 0::bigint)) RETURNING id`
+	return postgres.One(ctx, s.db, what, pgx.RowTo[int64], insert, in.Username, in.Name, in.Email, in.ProjectID, in.NamespaceID)
+}
+
 func check(username, name, email string) error {
 	if err := pathrule.Namespace(username, true); err != nil {
 		return postgres.Invalid("username", err.Error())
@@ -87,7 +106,7 @@ func (s *Store) Update(ctx context.Context, id int64, c Changes) (User, error) {
 		if err := postgres.Exec(ctx, tx, what, change, id, u.Username, u.Name, u.Email, u.PasswordDigest, u.Admin); err != nil {
 			return err
 		}
-		if u.Username != old.Username || u.Name != old.Name {
+		if !u.Bot && (u.Username != old.Username || u.Name != old.Name) {
 			_, err = namespace.New(tx).Update(ctx, u.NamespaceID, namespace.Changes{Path: &u.Username, Name: &u.Name})
 		}
 		return err

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"os"
 	"time"
 
@@ -226,11 +225,6 @@ func (a *App) runProbes(ctx context.Context, ready func()) error {
 func (a *App) webHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", a.probes.Handler())
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("GET "+a.conf.SSHD.ReadinessProbe, a.probes.ServeReadiness)
 	mux.HandleFunc("GET "+a.conf.SSHD.LivenessProbe, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusOK)

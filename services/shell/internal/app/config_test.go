@@ -203,7 +203,12 @@ func TestMetrics(t *testing.T) {
 		"gitlab_build_info{", "gitlab_shell_sshd_in_flight_connections ", "gitlab_shell_sshd_session_duration_seconds_count 1",
 		"gitlab_shell_sshd_session_established_duration_seconds_count 1", "gitlab_shell_sshd_concurrent_limited_sessions_total 0",
 		`gitlab_shell_gitaly_connections_total{status="ok"} 1`, `gitlab_shell_http_requests_total{code="200",method="post"} 1`,
-		"gitlab_shell_http_in_flight_requests 0", "gitlab_shell_http_request_duration_seconds_bucket{", "shell_sshd_sessions:total", "shell_sshd_connections:total",
+		"gitlab_shell_http_in_flight_requests 0", "gitlab_shell_http_request_duration_seconds_bucket{", "gitlab_sli:shell_sshd_sessions:total", "gitlab_sli:shell_sshd_connections:total",
+		"gitlab_sli:shell_sshd_sessions:errors_total", "gitlab_sli:shell_sshd_connections:errors_total",
+		`grpc_client_handled_total{grpc_code="OK",grpc_method="SSHUploadPackWithSidechannel"`,
+		`gitlab_shell_sshd_phase_duration_seconds_count{phase="handshake"} 1`, `gitlab_shell_sshd_phase_duration_seconds_count{phase="key"} 1`,
+		`gitlab_shell_sshd_phase_duration_seconds_count{phase="access"} 1`, `gitlab_shell_sshd_phase_duration_seconds_count{phase="git"} 1`,
+		`gitlab_shell_sshd_phase_duration_seconds_count{phase="finish"} 1`,
 	} {
 		if !strings.Contains(string(body), want) {
 			t.Errorf("no %q in /metrics:\n%s", want, body)

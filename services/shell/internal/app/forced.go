@@ -6,10 +6,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"gitsplit/kit/correlation"
@@ -116,6 +118,7 @@ func Shell(ctx context.Context, p Process) int {
 		return 1
 	}
 	defer closeLog()
+	signal.Ignore(syscall.SIGPIPE) // a write to a user who has gone fails, and that is logged
 	api, err := newAPI(conf, nil)
 	if err != nil {
 		say(p.Stderr, "Failed to read config, exiting: %v", err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"gitsplit/kit/internalapi"
+	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/shell/internal/app"
 	"gitsplit/services/shell/internal/shelltest"
 )
@@ -103,6 +105,29 @@ func TestShell(t *testing.T) {
 		{"gitaly refuses", "git-receive-pack a/b", func(s *site) {
 			s.gitaly.Override(func(context.Context) error { return status.Error(codes.NotFound, "repository not found") })
 		}, result{1, "", plainBox("rpc error: code = NotFound desc = repository not found")}},
+		{"gitaly busy", "git-upload-pack a/b", func(s *site) {
+			busy, _ := status.New(codes.Unavailable, "queue full").WithDetails(&gitalypb.LimitError{})
+			s.gitaly.Override(func(context.Context) error { return busy.Err() })
+		}, result{1, "", plainBox("rpc error: code = Unavailable desc = GitLab is currently unable to handle this request due to load.")}},
+		{"API unreachable", "git-upload-pack a/b", func(s *site) { s.api.Answer(allowedPath, 503, `{"message":"secret detail"}`) },
+			result{1, "", plainBox("Internal API unreachable")}},
+		{"messages and a refusal", "git-receive-pack a/b", func(s *site) {
+			s.api.Answer(allowedPath, 200, `{"status":false,"message":"a\nb","gl_console_messages":["hint"]}`)
+		}, result{1, "", "remote: \nremote: hint\nremote: \n" + plainBox("a\nb")}},
+		{"anonymous", "discover", func(s *site) { s.api.Answer(discoverPath, 200, `null`) }, result{0, "Welcome to GitLab, Anonymous!\n", ""}},
+		{"LFS login refused", "git-lfs-authenticate a/b download", func(s *site) { s.api.Answer(internalapi.PathLFSAuth, 404, `{}`) }, result{}},
+		{"LFS operation", "git-lfs-authenticate a/b delete", nil, result{1, "", plainBox("Disallowed command")}},
+		{"token usage", "personal_access_token one", nil,
+			result{1, "", plainBox("Usage: personal_access_token <name> <scope1[,scope2,...]> [ttl_days]")}},
+		{"token refused", "personal_access_token one api", func(s *site) {
+			s.api.Answer(internalapi.PathPersonalToken, 200, `{"success":false,"message":"No token scopes specified"}`)
+		}, result{1, "", plainBox("No token scopes specified")}},
+		{"tokens are off", "personal_access_token one api", func(s *site) { s.env["SHELL_PAT_ENABLED"] = "false" }, result{1, "", "Disallowed command\n"}},
+		{"recovery codes kept", "2fa_recovery_codes", nil, result{0, "Are you sure you want to generate new two-factor recovery codes?\n" +
+			"Any existing recovery codes you saved will be invalidated. (yes/no)\n" +
+			"\nNew recovery codes have *not* been generated. Existing codes will remain valid.\n", ""}},
+		{"blank code", "2fa_verify", func(s *site) { s.api.Answer(internalapi.PathTwoFactorPush, 200, `{"success":false}`) },
+			result{0, "OTP: \nOTP validation failed: OTP cannot be blank\n", ""}},
 		{"git failed", "git-receive-pack a/b", func(s *site) {
 			s.gitaly.Override(func(context.Context) error { return status.Error(codes.Internal, "cmd wait: exit status 128") })
 		}, result{1, "", ""}},
@@ -185,6 +210,32 @@ func TestShell_log(t *testing.T) {
 		if line[key] != want {
 			t.Errorf("%s: %v, want %v, in %s", key, line[key], want, raw)
 		}
+	}
+}
+
+// asShell is the variable that makes the test binary gitlab-shell.
+const asShell = "TEST_AS_GITLAB_SHELL"
+
+// TestShell_userGone: who hangs up in the middle is no reason to die without a line in the log.
+func TestShell_userGone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = read.Close()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "key-7")
+	cmd.Env = append(os.Environ(), asShell+"=1", "GITLAB_SHELL_DIR="+s.root, "SSH_CONNECTION=192.0.2.7 4711 192.0.2.1 22")
+	cmd.Stdout = write
+	err = cmd.Run()
+	_ = write.Close()
+	if cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("ended with %v, want exit status 1", err)
+	}
+	raw, err := os.ReadFile(filepath.Join(s.root, "gitlab-shell.log"))
+	if err != nil || !strings.Contains(string(raw), `"msg":"access"`) || strings.Contains(string(raw), "session error") {
+		t.Errorf("log: %s, %v", raw, err)
 	}
 }
 

@@ -28,6 +28,9 @@ import (
 // TestMain points git at a configuration that breaks, and fails if a goroutine of
 // the daemon is left behind.
 func TestMain(m *testing.M) {
+	if os.Getenv(asShell) != "" {
+		os.Exit(app.Shell(context.Background(), app.System()))
+	}
 	_ = os.Setenv("GIT_CONFIG_GLOBAL", "/dev/null")
 	_ = os.Setenv("GIT_CONFIG_NOSYSTEM", "1")
 	code := m.Run()

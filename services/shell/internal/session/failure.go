@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -96,8 +97,8 @@ func explain(ctx context.Context, err error) outcome {
 	if e, ok := errors.AsType[*errs.Error](err); ok {
 		return outcome{exit: exitFailure, text: e.Msg, ours: e.Kind == errs.Internal}
 	}
-	if _, broken := errors.AsType[*net.OpError](err); broken || errors.Is(err, io.EOF) {
-		// The client closed its end in the middle.
+	if _, broken := errors.AsType[*net.OpError](err); broken || errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) {
+		// The client, or the sshd before it, closed its end in the middle.
 		return outcome{exit: exitFailure, silent: true}
 	}
 	text := "Internal error. Please contact your administrator and give this id: " + correlation.ID(ctx)

@@ -26,6 +26,7 @@ type Hit struct {
 	Body          string
 	CorrelationID string
 	Token         string
+	ForwardedFor  string
 }
 
 // API is an internal API on a Unix socket.
@@ -101,7 +102,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	a.hits = append(a.hits, Hit{
 		Endpoint: endpoint, Query: r.URL.RawQuery, Body: string(body),
-		CorrelationID: r.Header.Get(correlation.Header), Token: token,
+		CorrelationID: r.Header.Get(correlation.Header), Token: token, ForwardedFor: r.Header.Get("X-Forwarded-For"),
 	})
 	answer := a.answers[endpoint]
 	a.mu.Unlock()

@@ -165,6 +165,20 @@ func TestServer_300Sessions(t *testing.T) {
 	}
 }
 
+// BenchmarkLogin is a whole login, client and server together: handshake, look-up of
+// the key, signature.
+func BenchmarkLogin(b *testing.B) {
+	s := start(b, runnerFunc(whoami), nil)
+	auth := gossh.PublicKeys(s.addKey(b, 7))
+	for b.Loop() {
+		client, err := s.dialAs("git", auth)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = client.Close()
+	}
+}
+
 // BenchmarkIdleUser reports what a connection costs that is logged in and silent,
 // client and server together.
 func BenchmarkIdleUser(b *testing.B) {

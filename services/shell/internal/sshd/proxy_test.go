@@ -3,6 +3,7 @@ package sshd_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"testing"
@@ -105,6 +106,34 @@ func TestServer_proxy(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestServer_proxyPartialHeader: a header that stops in the middle holds a connection
+// no longer than a login may take.
+func TestServer_proxyPartialHeader(t *testing.T) {
+	t.Parallel()
+	v2 := headers(t)["v2"]
+	for _, policy := range []string{"use", "require", "ignore", "reject"} {
+		for _, begun := range []string{"PROXY TCP4 192.0.2.7 192.0", "PROXY", v2[:13], v2[:len(v2)-1]} {
+			t.Run(policy+fmt.Sprintf(" %q", begun), func(t *testing.T) {
+				t.Parallel()
+				s := start(t, runnerFunc(whoami), func(o *sshd.Options) {
+					o.Proxy, o.LoginGrace = &sshd.Proxy{Policy: policy, HeaderTimeout: 50 * time.Millisecond}, 300*time.Millisecond
+				})
+				nc, err := net.Dial("tcp", s.addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer nc.Close()
+				if _, err := nc.Write([]byte(begun)); err != nil {
+					t.Fatal(err)
+				}
+				ended := make(chan error, 1)
+				go func() { _, err := io.Copy(io.Discard, nc); ended <- err }()
+				_ = await(t, "the end of the connection", ended)
+			})
+		}
 	}
 }
 

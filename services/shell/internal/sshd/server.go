@@ -121,14 +121,14 @@ func (s *Server) Ready(context.Context) error {
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
+	if s.opts.Proxy != nil {
+		ln = s.opts.Proxy.listen(ln)
+	}
 	defer context.AfterFunc(ctx, func() {
 		s.accepting.Store(false)
 		s.deps.Draining()
 		_ = ln.Close() // its only fault is to be closed already
 	})()
-	if s.opts.Proxy != nil {
-		ln = s.opts.Proxy.listen(ln)
-	}
 	s.accepting.Store(true)
 
 	var conns sync.WaitGroup

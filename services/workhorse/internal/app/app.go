@@ -15,13 +15,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/redis/go-redis/v9"
+	"google.golang.org/grpc"
 
 	"gitsplit/kit/gitalyclient"
-	"gitsplit/kit/netx"
 	"gitsplit/kit/probe"
 	"gitsplit/kit/secret"
 	"gitsplit/services/workhorse/internal/api"
 	"gitsplit/services/workhorse/internal/front"
+	"gitsplit/services/workhorse/internal/gitaly"
 	"gitsplit/services/workhorse/internal/githttp"
 	"gitsplit/services/workhorse/internal/header"
 	"gitsplit/services/workhorse/internal/jobpoll"
@@ -45,10 +46,12 @@ type App struct {
 	cable    *api.Client // api, if it has no backend of its own
 	gitalys  *gitalyclient.Pool
 	uploads  *store.Store
+	servers  gitaly.Servers // gitalys, counted
 	probes   *probe.Set
-	public   []net.Listener // the first is the one of the flags
-	internal net.Listener   // nil without an internal listener
-	metrics  net.Listener   // nil without an address for it
+	archives *senddata.Archives // nil keeps no archives
+	public   []net.Listener     // the first is the one of the flags
+	internal net.Listener       // nil without an internal listener
+	metrics  net.Listener       // nil without an address for it
 	pages    *proxy.Pages
 	ending   chan struct{}         // closed when web sockets have to end
 	redis    redis.UniversalClient // nil without Redis
@@ -93,10 +96,16 @@ func New(ctx context.Context, c Config, log *slog.Logger) (_ *App, err error) {
 	if a.pages, err = proxy.NewPages(c.DocumentRoot, reg); err != nil {
 		return nil, fmt.Errorf("document_root: %w", err)
 	}
-	a.gitalys = gitalyclient.NewPool(gitalyclient.Options{ClientName: "gitlab-workhorse", Log: log})
+	connections := gitaly.NewMetrics(reg)
+	a.gitalys = gitalyclient.NewPool(gitalyclient.Options{ClientName: "gitlab-workhorse", Log: log,
+		Dial: []grpc.DialOption{grpc.WithStatsHandler(connections)}})
+	a.servers = connections.Count(a.gitalys)
 	a.uploads = store.New(store.Options{TempDir: c.Uploads.TempDir, Log: log, Now: time.Now})
 	for _, dir := range c.Uploads.Unfinished {
 		a.uploads.Sweep(ctx, dir)
+	}
+	if c.Archives.Size > 0 {
+		a.archives = senddata.NewArchives(c.Archives.Size, c.Archives.Age.D(), log, time.Now)
 	}
 	a.probes = probe.New(reg)
 	a.probes.Add("rails-api", a.api.Check)
@@ -141,13 +150,13 @@ func (a *App) doors(reg prometheus.Registerer, key []byte) error {
 func (a *App) handlers(reg prometheus.Registerer, key []byte) front.Handlers {
 	limits := a.config.Git.limits()
 	git := githttp.New(githttp.Options{
-		Gitalys: a.gitalys, Limits: limits, TempDir: a.config.Git.TempDir,
+		Gitalys: a.servers, Limits: limits, TempDir: a.config.Git.TempDir,
 		Metrics: githttp.NewMetrics(reg), Log: a.log,
 	})
 	auth := preauth.New(preauth.Options{
 		API: a.api, Secret: key, Metrics: preauth.NewMetrics(reg), Log: a.log, Now: time.Now,
 	})
-	sender := senddata.New(senddata.Options{Gitalys: a.gitalys, Metrics: senddata.NewMetrics(reg), Log: a.log})
+	sender := senddata.New(senddata.Options{Gitalys: a.servers, Archives: a.archives, Metrics: senddata.NewMetrics(reg), Log: a.log})
 	toRails := proxy.Options{API: a.api, Delegates: sender, BodyLimit: a.config.ProxyBodyLimit, Log: a.log, Now: time.Now}
 	backend := proxy.New(toRails)
 	toCable := toRails
@@ -195,26 +204,14 @@ func (g Git) limits() githttp.Limits {
 	}
 }
 
-func (a *App) listen(ctx context.Context) (err error) {
-	c := a.config
-	public := append([]Listener{{c.ListenNetwork, c.ListenAddr}}, c.Listeners...)
-	if a.public, err = listenAll(ctx, public); err != nil {
-		return err
-	}
-	if c.Internal != (Listener{}) {
-		internal, err := listenAll(ctx, []Listener{c.Internal})
-		if err != nil {
-			return fmt.Errorf("internal_listener: %w", err)
-		}
-		a.internal = internal[0]
-	}
-	if c.PrometheusListenAddr != "" {
-		if a.metrics, err = netx.Listen(c.PrometheusListenAddr); err != nil {
-			return fmt.Errorf("prometheus_listen_addr: %w", err)
-		}
-	}
-	return nil
-}
-
-// Addr returns the address of the first public listener.
+// Addr returns the address of the first public listener, the one of the flags.
 func (a *App) Addr() net.Addr { return a.public[0].Addr() }
+
+// Addrs returns the addresses of all public listeners.
+func (a *App) Addrs() []net.Addr {
+	list := make([]net.Addr, 0, len(a.public))
+	for _, ln := range a.public {
+		list = append(list, ln.Addr())
+	}
+	return list
+}

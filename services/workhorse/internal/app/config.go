@@ -26,6 +26,8 @@ type Config struct {
 	ListenAddr    string     `toml:"listen_addr"`
 	Listeners     []Listener `toml:"listeners"`
 	Internal      Listener   `toml:"internal_listener"`
+	// Where certificates come from on listeners whose TLS is automatic.
+	LocalAuthority LocalAuthority `toml:"local_authority"`
 	// PrometheusListenAddr serves /metrics, /-/liveness and /-/readiness of this
 	// process: host:port or unix:/path. "" is off.
 	PrometheusListenAddr string `toml:"prometheus_listen_addr"`
@@ -71,9 +73,10 @@ type Config struct {
 	APICILongPollingDuration config.Duration `toml:"api_ci_long_polling_duration"`
 	Redis                    Redis           `toml:"redis"`
 
-	Git      Git     `toml:"git"`
-	Uploads  Uploads `toml:"uploads"`
-	LogLevel string  `toml:"log_level"`
+	Git      Git          `toml:"git"`
+	Uploads  Uploads      `toml:"uploads"`
+	Archives ArchiveCache `toml:"archive_cache"`
+	LogLevel string       `toml:"log_level"`
 }
 
 // Uploads says where uploads lie before rails-api has them.
@@ -88,8 +91,9 @@ type Uploads struct {
 
 // Listener is one listening address.
 type Listener struct {
-	Network string `toml:"network"` // tcp, tcp4, tcp6 or unix
-	Addr    string `toml:"addr"`
+	Network string      `toml:"network"` // tcp, tcp4, tcp6 or unix
+	Addr    string      `toml:"addr"`
+	TLS     ListenerTLS `toml:"tls"` // HTTPS instead of HTTP
 }
 
 // Git bounds what a Git request may cost. A size of 0 is no limit.
@@ -101,6 +105,13 @@ type Git struct {
 	HeldAnswerLimit       int64           `toml:"held_answer_limit"`        // bytes that wait for a push to be read
 	DrainTimeout          config.Duration `toml:"drain_timeout"`            // for reading a push that gitaly has ended
 	TempDir               string          `toml:"temp_dir"`                 // for answers that wait; "" is the system's
+}
+
+// ArchiveCache bounds the archives that are kept in the directory that rails-api
+// names.
+type ArchiveCache struct {
+	Size int64           `toml:"size"` // bytes; 0 keeps none
+	Age  config.Duration `toml:"age"`  // after which an archive goes
 }
 
 const (
@@ -132,6 +143,7 @@ func Defaults() Config {
 			HeldAnswerLimit:       256 * mebi,
 			DrainTimeout:          config.Duration(time.Minute),
 		},
+		Archives: ArchiveCache{Size: 10 * gibi, Age: config.Duration(2 * time.Hour)},
 		LogLevel: "info",
 	}
 }
@@ -144,12 +156,17 @@ func (c *Config) Validate() error {
 			faults = append(faults, fmt.Errorf("%s: %w", key, err))
 		}
 	}
-	fault("listen_addr", Listener{c.ListenNetwork, c.ListenAddr}.validate())
+	fault("listen_addr", c.flagListener().validate())
 	for i, l := range c.Listeners {
 		fault(fmt.Sprintf("listeners[%d]", i), l.validate())
+		fault(fmt.Sprintf("listeners[%d].tls", i), l.TLS.validate())
 	}
 	if c.Internal != (Listener{}) {
 		fault("internal_listener", c.Internal.validate())
+		fault("internal_listener.tls", c.Internal.TLS.validate())
+	}
+	if c.wantsTLS(automaticLocal) {
+		fault("local_authority", c.LocalAuthority.validate())
 	}
 	if c.PrometheusListenAddr != "" {
 		_, _, err := netx.Split(c.PrometheusListenAddr)
@@ -185,6 +202,7 @@ func (c *Config) validateBounds() []error {
 		"proxy_headers_timeout": c.ProxyHeadersTimeout, "shutdown_timeout": c.ShutdownTimeout,
 		"client_read_timeout": c.ClientReadTimeout, "client_write_timeout": c.ClientWriteTimeout,
 		"api_queue_duration": c.APIQueueDuration, "git.upload_pack_body_timeout": c.Git.UploadPackBodyTimeout, "git.drain_timeout": c.Git.DrainTimeout,
+		"archive_cache.age": c.Archives.Age,
 	} {
 		if d <= 0 {
 			faults = append(faults, fmt.Errorf("%s: %v is not a positive duration", key, d))
@@ -193,7 +211,7 @@ func (c *Config) validateBounds() []error {
 	for key, n := range map[string]int64{
 		"api_limit": int64(c.APILimit), "api_queue_limit": int64(c.APIQueueLimit), "proxy_body_limit": c.ProxyBodyLimit, "git.upload_pack_body_limit": c.Git.UploadPackBodyLimit,
 		"git.inflated_push_limit": c.Git.InflatedPushLimit, "git.inflate_ratio": c.Git.InflateRatio,
-		"git.held_answer_limit": c.Git.HeldAnswerLimit,
+		"git.held_answer_limit": c.Git.HeldAnswerLimit, "archive_cache.size": c.Archives.Size,
 	} {
 		if n < 0 {
 			faults = append(faults, fmt.Errorf("%s: %d is negative", key, n))
@@ -205,6 +223,11 @@ func (c *Config) validateBounds() []error {
 		faults = append(faults, fmt.Errorf("log_level: %q: want debug, info, warn or error", c.LogLevel))
 	}
 	return faults
+}
+
+// flagListener is the listener of the flags.
+func (c *Config) flagListener() Listener {
+	return Listener{Network: c.ListenNetwork, Addr: c.ListenAddr}
 }
 
 func (l Listener) validate() error {

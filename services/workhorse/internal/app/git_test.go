@@ -357,3 +357,25 @@ func TestUploadPack_slowBody(t *testing.T) {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
+
+// Each pack request leaves what went out, for the project; connections to gitaly
+// are counted.
+func TestTraffic(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	s.rails.answer = map[string]any{"ProjectID": 7, "RootNamespaceID": 9}
+	s.gitaly.postUpload = func(_ context.Context, c *sidechannel.Conn) error {
+		_, err := io.WriteString(c, "12345")
+		return err
+	}
+	s.do("POST", fetchPath, strings.NewReader("0000"), "Content-Type", fetchType)
+	if want := `"msg":"git_traffic","service":"gitlab-workhorse","git_service":"git-upload-pack","written_bytes":5,"project_id":7,"root_namespace_id":9,"correlation_id":"`; !strings.Contains(s.log.String(), want) {
+		t.Errorf("%s is not in the log", want)
+	}
+	s.rails.answer = map[string]any{"GitalyServer": map[string]any{"address": "nonsense"}}
+	s.do("POST", fetchPath, strings.NewReader("0000"), "Content-Type", fetchType)
+	if got, want := s.metric("gitaly_connections_total"), "gitlab_workhorse_gitaly_connections_total{status=\"fail\"} 1\n"+
+		"gitlab_workhorse_gitaly_connections_total{status=\"ok\"} 1\n"; got != want {
+		t.Errorf("metrics:\n%swant\n%s", got, want)
+	}
+}

@@ -39,6 +39,9 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
+	if err := os.Unsetenv("GIT_SSL_CAINFO"); err != nil { // it would win over http.sslCAInfo
+		panic(err)
+	}
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	http.DefaultClient.CloseIdleConnections()
@@ -151,9 +154,10 @@ type setup struct {
 	t        testing.TB
 	rails    *fakeRails
 	gitaly   *fakeGitaly
-	addr     string // of the public listener
-	internal string // socket of the internal listener
-	probes   string // socket of metrics and probes
+	addr     string     // of the public listener
+	addrs    []net.Addr // of all public listeners
+	internal string     // socket of the internal listener
+	probes   string     // socket of metrics and probes
 	log      *syncBuffer
 	stop     func() error
 }
@@ -212,7 +216,7 @@ func (s *setup) run(c app.Config) {
 	if err != nil {
 		s.t.Fatalf("app.New: %v", err)
 	}
-	s.addr = a.Addr().String()
+	s.addr, s.addrs = a.Addr().String(), a.Addrs()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()

@@ -8,7 +8,52 @@ import (
 
 	"gitsplit/kit/netx"
 	"gitsplit/services/workhorse/internal/framing"
+	"gitsplit/services/workhorse/internal/secure"
 )
+
+func (a *App) listen(ctx context.Context) (err error) {
+	c := a.config
+	certs, err := c.certificates(ctx, a.log)
+	if err != nil {
+		return err
+	}
+	public := append([]Listener{c.flagListener()}, c.Listeners...)
+	for _, l := range public {
+		ln, err := a.open(ctx, l, certs)
+		if err != nil {
+			return err
+		}
+		a.public = append(a.public, ln)
+	}
+	if c.Internal != (Listener{}) {
+		if a.internal, err = a.open(ctx, c.Internal, certs); err != nil {
+			return fmt.Errorf("internal_listener: %w", err)
+		}
+	}
+	if c.PrometheusListenAddr != "" {
+		if a.metrics, err = netx.Listen(c.PrometheusListenAddr); err != nil {
+			return fmt.Errorf("prometheus_listen_addr: %w", err)
+		}
+	}
+	return nil
+}
+
+// open opens a listener that is guarded against ambiguous requests, with TLS if it
+// is one of HTTPS.
+func (a *App) open(ctx context.Context, l Listener, certs *certificates) (net.Listener, error) {
+	ln, err := l.listen(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if l.TLS == (ListenerTLS{}) {
+		return framing.Listen(ln), nil
+	}
+	o, err := certs.options(l.TLS, a.log)
+	if err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	return secure.Listen(ln, o), nil
+}
 
 // listen opens the listener. The mode of a Unix socket is 0600.
 func (l Listener) listen(ctx context.Context) (net.Listener, error) {
@@ -21,25 +66,4 @@ func (l Listener) listen(ctx context.Context) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %s: %w", l.Addr, err)
 	}
 	return ln, nil
-}
-
-// listenAll opens all of them or none, guarded against ambiguous requests.
-func listenAll(ctx context.Context, all []Listener) (_ []net.Listener, err error) {
-	var open []net.Listener
-	for _, l := range all {
-		ln, err := l.listen(ctx)
-		if err != nil {
-			return nil, errors.Join(err, closeAll(open))
-		}
-		open = append(open, framing.Listen(ln))
-	}
-	return open, nil
-}
-
-func closeAll(listeners []net.Listener) error {
-	var faults []error
-	for _, ln := range listeners {
-		faults = append(faults, ln.Close())
-	}
-	return errors.Join(faults...)
 }

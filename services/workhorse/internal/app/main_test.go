@@ -88,6 +88,11 @@ inflate_ratio = -1
 		{name: "every fault", args: []string{"-config", bad}, code: 2, problem: []string{"shutdown_timeout: ", "trusted_cidrs_for_x_forwarded_for: ",
 			"trusted_cidrs_for_propagation: ", `network "udp"`, "auth_backend", "secret_path: ", "proxy_body_limit: ", "log_level: ",
 			"prometheus_listen_addr: ", "listeners[0]: ", "internal_listener: ", "git.inflate_ratio: "}},
+		{name: "every fault of TLS", args: []string{"-config", write(t, "tls.toml", badTLS)}, code: 2, problem: []string{
+			"listeners[0].tls: certificate \"/nonexistent\"", "listeners[0].tls: certificate \"/nonexistent\", key \"\"",
+			`listeners[1].tls: automatic: "magic": want local`, `min_version: "tls1.1": want tls1.2 or tls1.3`, `max_version: "x"`,
+			"listeners[2].tls: automatic: there are files", "max_version: is older", "internal_listener.tls: neither certificate and key nor automatic",
+			"local_authority: directory: is empty", "names: "}},
 		{name: "bad environment", args: []string{"-check-config"}, env: []string{"WORKHORSE_SHUTDOWN_TIMEOUT", "soon"}, code: 2,
 			problem: []string{"WORKHORSE_SHUTDOWN_TIMEOUT"}},
 		{name: "flag over environment", args: []string{"-check-config", "-authBackend", "http://x"}, env: []string{"WORKHORSE_AUTH_BACKEND", "bad"},
@@ -221,3 +226,31 @@ func TestConfig_redis(t *testing.T) {
 		}
 	}
 }
+
+const badTLS = `
+[[listeners]]
+network = "tcp"
+addr = ":1"
+[listeners.tls]
+certificate = "/nonexistent"
+[[listeners]]
+network = "tcp"
+addr = ":1"
+[listeners.tls]
+automatic = "magic"
+min_version = "tls1.1"
+max_version = "x"
+[[listeners]]
+network = "tcp"
+addr = ":1"
+[listeners.tls]
+automatic = "local"
+key = "/x"
+min_version = "tls1.3"
+max_version = "tls1.2"
+[internal_listener]
+network = "tcp"
+addr = ":1"
+[internal_listener.tls]
+max_version = "tls1.3"
+`

@@ -23,6 +23,9 @@ func (a *App) Run(ctx context.Context) error {
 		parts = append(parts, lifecycle.HTTP("metrics", srv, a.metrics, 0))
 	}
 	parts = append(parts, a.probing())
+	if a.archives != nil {
+		parts = append(parts, background("archives", a.archives.Run))
+	}
 	grace := a.config.ShutdownTimeout.D()
 	if a.internal != nil {
 		parts = append(parts, lifecycle.HTTP("internal", a.server(a.internalDoor), a.internal, grace))
@@ -47,10 +50,13 @@ func (a *App) server(h http.Handler) *http.Server {
 }
 
 // probing checks dependencies in the background, until the last request is done.
-func (a *App) probing() lifecycle.Part {
-	return lifecycle.Part{Name: "probes", Run: func(ctx context.Context, ready func()) error {
+func (a *App) probing() lifecycle.Part { return background("probes", a.probes.Run) }
+
+// background is a part that works until it is told to end.
+func background(name string, run func(context.Context)) lifecycle.Part {
+	return lifecycle.Part{Name: name, Run: func(ctx context.Context, ready func()) error {
 		ready()
-		a.probes.Run(ctx)
+		run(ctx)
 		return nil
 	}}
 }

@@ -27,8 +27,11 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: c}, nil
+	return Guard(c), nil
 }
+
+// Guard guards one connection, whose next byte begins a request.
+func Guard(c net.Conn) *Conn { return &Conn{Conn: c} }
 
 // spoil is no header line, and so makes net/http answer 400.
 const spoil = "\x00\r\n\r\n"
@@ -36,8 +39,8 @@ const spoil = "\x00\r\n\r\n"
 // errChunks ends a connection whose chunks cannot be followed.
 var errChunks = errors.New("malformed chunked encoding")
 
-// conn is a guarded connection. Reads come one at a time, as net/http does it.
-type conn struct {
+// Conn is a guarded connection. Reads come one at a time, as net/http does it.
+type Conn struct {
 	net.Conn
 	scan scanner
 	rest []byte // of spoil, once the connection is spoilt
@@ -45,8 +48,17 @@ type conn struct {
 	free bool   // not guarded any more
 }
 
+// CloseWrite lets net/http end a connection in a way that the client still gets to
+// read the answer, where the connection below can.
+func (c *Conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 // Read returns the client's bytes, up to the line that makes a head ambiguous.
-func (c *conn) Read(p []byte) (int, error) {
+func (c *Conn) Read(p []byte) (int, error) {
 	if c.free {
 		return c.Conn.Read(p)
 	}
@@ -71,10 +83,12 @@ func (c *conn) Read(p []byte) (int, error) {
 	return good, nil
 }
 
-// Release ends the guard of a connection from Listen that was hijacked. What had
-// been found wrong with it stays wrong.
+// Release ends the guard of a connection that was hijacked, whatever is wrapped
+// around it. What had been found wrong with it stays wrong.
 func Release(c net.Conn) {
-	if guarded, ok := c.(*conn); ok {
-		guarded.free = guarded.err == nil
+	if guarded, ok := c.(interface{ release() }); ok {
+		guarded.release()
 	}
 }
+
+func (c *Conn) release() { c.free = c.err == nil }

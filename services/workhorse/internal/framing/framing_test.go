@@ -135,7 +135,7 @@ func FuzzConn(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), 100)
 	f.Fuzz(func(t *testing.T, in []byte, piece int) {
 		piece = min(max(piece, 1), 4096)
-		guarded := &conn{Conn: stream{Reader: pieces(in, piece)}}
+		guarded := &Conn{Conn: stream{Reader: pieces(in, piece)}}
 		out, err := io.ReadAll(guarded)
 		if err != nil && !errors.Is(err, errChunks) {
 			t.Fatalf("read: %v", err)

@@ -1,7 +1,6 @@
 package front
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -61,7 +60,7 @@ func (f *Front) check(next http.Handler) http.Handler {
 				refuse(w, http.StatusBadRequest, "websocket upgrade not allowed")
 				return
 			}
-			r = r.WithContext(context.WithValue(r.Context(), webSocketKey{}, true))
+			r = markWebSocket(r)
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -42,11 +42,14 @@ type Options struct {
 }
 
 // Metrics are shared by all doors.
-type Metrics struct{ unknownMethods prometheus.Counter }
+type Metrics struct {
+	unknownMethods prometheus.Counter
+	httpMetrics
+}
 
 // NewMetrics registers the front's metrics (wire/workhorse.md §1.5).
 func NewMetrics(reg prometheus.Registerer) *Metrics {
-	m := &Metrics{unknownMethods: prometheus.NewCounter(prometheus.CounterOpts{
+	m := &Metrics{httpMetrics: newHTTPMetrics(reg), unknownMethods: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "gitlab_workhorse_unknown_method_rejected_requests",
 		Help: "Requests refused for their method.",
 	})}
@@ -73,7 +76,8 @@ func New(h Handlers, o Options) http.Handler {
 	next = f.check(next)
 	next = o.Timeouts.watch(next)
 	next = f.recoverPanics(next)
-	next = logging.HTTPAccess(o.Log, routeName)(next)
+	next = f.observe(next)
+	next = logging.HTTPAccess(o.Log, func(r *http.Request) string { name, _ := routeName(r); return name })(next)
 	next = withRouteName(next)
 	return correlation.Middleware(o.Policy.TrustID)(next)
 }

@@ -65,6 +65,10 @@ const cablePath = "/-/cable"
 // headers that say so are gone by the time it is routed.
 type webSocketKey struct{}
 
+func markWebSocket(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), webSocketKey{}, true))
+}
+
 func isWebSocket(r *http.Request, _ *mux.RouteMatch) bool {
 	is, _ := r.Context().Value(webSocketKey{}).(bool)
 	return is
@@ -98,9 +102,18 @@ func named(name string, next http.Handler) http.Handler {
 	})
 }
 
-func routeName(r *http.Request) string {
-	if slot, ok := r.Context().Value(routeKey{}).(*string); ok {
-		return *slot
+// routeName returns the name of the request's route and, in GitLab's words, who
+// answers there.
+func routeName(r *http.Request) (name, backend string) {
+	slot, ok := r.Context().Value(routeKey{}).(*string)
+	if !ok {
+		return "", ""
 	}
-	return ""
+	switch name = *slot; {
+	case name == "refused" || name == "/:repository.git":
+		return name, "self"
+	case strings.HasPrefix(name, "/:repository.git/git-") || name == "/:repository.git/info/refs":
+		return name, "gitaly"
+	}
+	return name, "rails"
 }

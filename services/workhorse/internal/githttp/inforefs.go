@@ -17,8 +17,9 @@ import (
 // service themselves.
 func (s *Service) InfoRefs(w http.ResponseWriter, r *http.Request, a *preauth.Answer) {
 	service := r.URL.Query().Get("service")
-	w, done := s.Metrics.session(w, r, "info-refs")
+	counted, done := s.Metrics.session(w, r, "info-refs")
 	defer done()
+	w = counted
 	out := newAnswer(w, "application/x-"+service+"-advertisement")
 	finish := func() error { return nil }
 	if acceptsGzip(r.Header) {

@@ -2,12 +2,15 @@ package githttp
 
 import (
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"gitsplit/services/workhorse/internal/preauth"
 )
 
 // Metrics of Git requests (wire/workhorse.md §1.5).
@@ -40,7 +43,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 // session counts one Git request: the writer it returns must be used, and done
 // called at the end.
-func (m *Metrics) session(w http.ResponseWriter, r *http.Request, service string) (_ http.ResponseWriter, done func()) {
+func (m *Metrics) session(w http.ResponseWriter, r *http.Request, service string) (_ *countedWriter, done func()) {
 	m.active.Inc()
 	in := &countedBody{ReadCloser: r.Body}
 	r.Body = in
@@ -51,6 +54,18 @@ func (m *Metrics) session(w http.ResponseWriter, r *http.Request, service string
 		m.requests.WithLabelValues(labels...).Inc()
 		m.bytes.WithLabelValues(append(labels, "in")...).Add(float64(in.n.Load()))
 		m.bytes.WithLabelValues(append(labels, "out")...).Add(float64(out.n))
+	}
+}
+
+// traffic is session for a pack request: at the end it also logs what went out, so
+// that traffic can be summed up by project (wire/workhorse.md §1.5). The service is
+// logged as git_service, for "service" is workhorse itself.
+func (s *Service) traffic(w http.ResponseWriter, r *http.Request, service string, a *preauth.Answer) (http.ResponseWriter, func()) {
+	counted, done := s.Metrics.session(w, r, service)
+	return counted, func() {
+		done()
+		s.Log.InfoContext(r.Context(), "git_traffic", slog.String("git_service", service), slog.Int64("written_bytes", counted.n),
+			slog.Int64("project_id", a.ProjectID), slog.Int64("root_namespace_id", a.RootNamespaceID))
 	}
 }
 

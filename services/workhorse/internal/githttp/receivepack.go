@@ -16,7 +16,7 @@ import (
 func (s *Service) ReceivePack(w http.ResponseWriter, r *http.Request, a *preauth.Answer) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	w, done := s.Metrics.session(w, r, receivePack)
+	w, done := s.traffic(w, r, receivePack, a)
 	defer done()
 	out := newAnswer(w, "application/x-git-receive-pack-result")
 	held := &hold{dst: out, tempDir: s.TempDir, limit: s.Limits.HeldAnswer}

@@ -18,7 +18,7 @@ import (
 func (s *Service) UploadPack(w http.ResponseWriter, r *http.Request, a *preauth.Answer) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	w, done := s.Metrics.session(w, r, uploadPack)
+	w, done := s.traffic(w, r, uploadPack, a)
 	defer done()
 	limit(r, s.Limits.UploadPackBody)
 	body := &requestBody{src: r.Body, atEnd: func() {}, onBreak: cancel}

@@ -11,6 +11,7 @@ type Metrics struct {
 	files   *prometheus.CounterVec
 	answers *prometheus.CounterVec
 	bytes   *prometheus.CounterVec
+	cache   *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics.
@@ -28,8 +29,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "gitlab_workhorse_senddata_response_bytes",
 			Help: "Bytes of answers given in rails-api's place.",
 		}, []string{"injecter"}),
+		cache: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gitlab_workhorse_git_archive_cache",
+			Help: "Archives sent, by what the cache had to do with it.",
+		}, []string{"result"}),
 	}
-	reg.MustRegister(m.files, m.answers, m.bytes)
+	reg.MustRegister(m.files, m.answers, m.bytes, m.cache)
 	return m
 }
 
@@ -49,3 +54,6 @@ func (m *Metrics) sent(name string, bytes int64) {
 	m.answers.WithLabelValues(name).Inc()
 	m.bytes.WithLabelValues(name).Add(float64(bytes))
 }
+
+// archive counts an archive: hit, miss or disabled.
+func (m *Metrics) archive(result string) { m.cache.WithLabelValues(result).Inc() }

@@ -23,9 +23,10 @@ const (
 
 // Options of a Sender.
 type Options struct {
-	Gitalys gitaly.Servers
-	Metrics *Metrics
-	Log     *slog.Logger
+	Gitalys  gitaly.Servers
+	Archives *Archives // nil keeps no archives
+	Metrics  *Metrics
+	Log      *slog.Logger
 }
 
 // Sender gives answers in rails-api's place. It is safe for concurrent use.
@@ -42,6 +43,7 @@ type kind func(w http.ResponseWriter, r *http.Request, params string) error
 func New(o Options) *Sender {
 	s := &Sender{Options: o}
 	s.kinds = map[string]kind{
+		"git-archive":      s.archive,
 		"git-blob":         s.blob,
 		"git-diff":         s.diff,
 		"git-format-patch": s.patch,

@@ -100,6 +100,26 @@ type Token struct {
 	Token       string   `json:"token,omitempty"`
 }
 
+// ResourceToken is an access token of a project or group.
+type ResourceToken struct {
+	Token
+	AccessLevel  int    `json:"access_level"`
+	ResourceType string `json:"resource_type"` // project or group
+	ResourceID   int64  `json:"resource_id"`
+}
+
+// DeployToken is a deploy token of a project or group. Token is set only when it was just made; one that was revoked is gone.
+type DeployToken struct {
+	ID        int64    `json:"id"`
+	Name      string   `json:"name"`
+	Username  string   `json:"username"`
+	ExpiresAt Time     `json:"expires_at"`
+	Scopes    []string `json:"scopes"`
+	Revoked   bool     `json:"revoked"`
+	Expired   bool     `json:"expired"`
+	Token     string   `json:"token,omitempty"`
+}
+
 // Member is a user with a level of access to a project or group.
 type Member struct {
 	UserBasic

@@ -9,13 +9,12 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"gitsplit/services/rails-api/internal/jsondepth"
 )
 
 // MaxBody is the largest body that Parse reads, in bytes (security-baseline.md §12).
 const MaxBody = 1 << 20
-
-// maxDepth bounds the nesting of a JSON body (security-baseline.md V5).
-const maxDepth = 32
 
 // Failures of Parse.
 var (
@@ -89,7 +88,7 @@ func (s *Set) addForm(form url.Values) {
 }
 
 func (s *Set) addJSON(body []byte) error {
-	if tooDeep(body) {
+	if jsondepth.Exceeds(body) {
 		return ErrMalformed
 	}
 	var object map[string]any
@@ -114,27 +113,4 @@ func (s *Set) addMultipart(boundary string, body []byte) error {
 	}
 	s.addForm(form)
 	return nil
-}
-
-// tooDeep counts brackets outside of strings; text that is no JSON is left for the decoder to refuse.
-func tooDeep(body []byte) bool {
-	depth, inString, escaped := 0, false, false
-	for _, c := range body {
-		switch {
-		case escaped:
-			escaped = false
-		case inString && c == '\\':
-			escaped = true
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return true
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return false
 }
