@@ -163,14 +163,15 @@ func (a *App) handlers(reg prometheus.Registerer, key []byte) front.Handlers {
 	toCable.API = a.cable
 	toRails.JSON = true
 	uploads := upload.New(upload.Options{
-		Auth: auth, Next: backend, Store: a.uploads, Secret: key, Metrics: upload.NewMetrics(reg), Log: a.log, Now: time.Now,
+		Auth: auth, Store: a.uploads, Secret: key, Metrics: upload.NewMetrics(reg), Log: a.log, Now: time.Now,
 	})
 	api := proxy.New(toRails)
 	return front.Handlers{
 		InfoRefs:    auth.Then("", git.InfoRefs),
 		UploadPack:  git.Inflate(limits.UploadPackBody, auth.Then("", git.UploadPack)),
 		ReceivePack: git.Inflate(limits.InflatedPush, auth.Then("", git.ReceivePack)),
-		BodyUpload:  uploads.Body(),
+		BodyUpload:  uploads.Body(backend),
+		FormUpload:  uploads.Multipart(api),
 		Health:      proxy.Health(backend),
 		API:         api,
 		Cable:       proxy.WebSocket(proxy.New(toCable), a.ending),

@@ -68,8 +68,12 @@ func (s *setup) uploads(answer map[string]any, finish func(http.ResponseWriter, 
 	return arrived
 }
 
-func assertEmpty(t *testing.T, dir string) {
+// leavesNothing ends workhorse, and with it every request, and looks into dir.
+func (s *setup) leavesNothing(t *testing.T, dir string) {
 	t.Helper()
+	if err := s.stop(); err != nil {
+		t.Error(err)
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
@@ -123,7 +127,7 @@ func TestUpload_body(t *testing.T) {
 	if got.r.Header.Get("Content-Disposition") != "" || len(got.form) != len(want)+1 {
 		t.Errorf("headers %v, form %v", got.r.Header, got.form)
 	}
-	assertEmpty(t, dir)
+	s.leavesNothing(t, dir)
 }
 
 // Uploads that fail leave nothing, and say why.
@@ -174,7 +178,7 @@ func TestUpload_refused(t *testing.T) {
 				t.Error("the request went on to rails-api")
 			default:
 			}
-			assertEmpty(t, dir)
+			s.leavesNothing(t, dir)
 		})
 	}
 }
@@ -213,10 +217,7 @@ func TestUpload_brokenOff(t *testing.T) {
 			if !leave && err.Error() != "status 408" {
 				t.Errorf("answer: %v", err)
 			}
-			if err := s.stop(); err != nil { // waits for the request
-				t.Error(err)
-			}
-			assertEmpty(t, dir)
+			s.leavesNothing(t, dir)
 		})
 	}
 }
@@ -234,5 +235,97 @@ func TestUpload_leftover(t *testing.T) {
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 1 || left[0].Name() != "other" {
 		t.Errorf("left are %v, %v", left, err)
+	}
+}
+
+const formType = "multipart/form-data; boundary=b"
+
+// form is a form with a field and a file.
+const form = "--b\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nx y\r\n" +
+	"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"../a.txt\"\r\nContent-Type: text/plain\r\n\r\nhello world\r\n--b--\r\n"
+
+func TestUpload_form(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	dir := t.TempDir()
+	arrived := s.uploads(map[string]any{"TempPath": dir}, func(w http.ResponseWriter, _ stored) { w.WriteHeader(http.StatusCreated) })
+	res, _ := s.do("POST", "/api/v4/projects/g%2Fapp/uploads", strings.NewReader(form), "Content-Type", formType)
+	if res.StatusCode != http.StatusCreated {
+		t.Fatalf("answer %d", res.StatusCode)
+	}
+	got := <-arrived
+	fields, err := apijwt.VerifyUpload([][]byte{s.rails.secret}, got.form.Get("file.gitlab-workhorse-upload"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.content != "hello world" || fields["name"] != "a.txt" || fields["size"] != "11" || len(fields["md5"])+len(fields["sha1"])+len(fields["sha512"]) != 200 ||
+		got.form.Get("title") != "x y" {
+		t.Errorf("stored %q as %v, form %v", got.content, fields, got.form)
+	}
+	files, err := apijwt.VerifyFields([][]byte{s.rails.secret}, got.r.Header.Get(apijwt.FieldsHeader))
+	if err != nil || !cmp.Equal(files, map[string]string{"file": fields["path"]}) {
+		t.Errorf("files %v, %v", files, err)
+	}
+	s.leavesNothing(t, dir)
+}
+
+// What is no form with files goes on signed, as it came or without the list of files.
+func TestUpload_formWithoutFiles(t *testing.T) {
+	t.Parallel()
+	for contentType, body := range map[string]string{
+		"application/json": `{"a":1}`, "": "x",
+		formType: "--b\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nx\r\n--b--\r\n",
+	} {
+		s := start(t, nil)
+		arrived := s.uploads(map[string]any{"TempPath": t.TempDir()}, nil)
+		if res, _ := s.do("POST", "/api/v4/projects/1/uploads", strings.NewReader(body), "Content-Type", contentType); res.StatusCode != 200 {
+			t.Fatalf("%q: answer %d", contentType, res.StatusCode)
+		}
+		got := <-arrived
+		if err := apijwt.Verify([][]byte{s.rails.secret}, apijwt.WorkhorseIssuer, got.r.Header.Get(apijwt.WorkhorseHeader), time.Now()); err != nil {
+			t.Errorf("%q: %v", contentType, err)
+		}
+		if got.r.Header.Get(apijwt.FieldsHeader) != "" || contentType != formType && got.r.Header.Get("Content-Type") != contentType {
+			t.Errorf("%q: headers %v", contentType, got.r.Header)
+		}
+	}
+}
+
+// Forms that are refused leave nothing, not even the files before the fault.
+func TestUpload_formRefused(t *testing.T) {
+	t.Parallel()
+	first := strings.TrimSuffix(form, "--b--\r\n")
+	file := func(n int) string {
+		return fmt.Sprintf("--b\r\nContent-Disposition: form-data; name=\"f%d\"; filename=x\r\n\r\nx\r\n", n)
+	}
+	flood := ""
+	for n := range 10 {
+		flood += file(n)
+	}
+	cases := []struct {
+		name, contentType, body string
+		status                  int
+		text                    string
+	}{
+		{"too large", formType, file(0) + strings.Replace(form, "hello world", "hello world!", 1), 413, "entity is too large\n"},
+		{"eleven files", formType, first + flood + "--b--\r\n", 400, "upload request contains more than 10 files\n"},
+		{"forged field", formType, first + "--b\r\nContent-Disposition: form-data; name=\"file.path\"\r\n\r\n/etc/passwd\r\n--b--\r\n", 400,
+			"a field has the name of one that belongs to a file\n"},
+		{"cut", formType, file(0) + form[:60], 400, "the form is malformed\n"},
+		{"no boundary", "multipart/form-data", form, 400, "the form has no boundary\n"},
+		{"broken type", "multipart/form-data; boundary", form, 400, "the content type cannot be read\n"},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, nil)
+			dir := t.TempDir()
+			s.uploads(map[string]any{"TempPath": dir, "MaximumSize": 11}, func(http.ResponseWriter, stored) { t.Error("it went on") })
+			res, text := s.do("POST", "/api/v4/projects/1/uploads", strings.NewReader(tc.body), "Content-Type", tc.contentType)
+			if res.StatusCode != tc.status || text != tc.text {
+				t.Errorf("answer %d %q, want %d %q", res.StatusCode, text, tc.status, tc.text)
+			}
+			s.leavesNothing(t, dir)
+		})
 	}
 }

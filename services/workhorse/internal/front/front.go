@@ -23,6 +23,7 @@ type Handlers struct {
 	UploadPack  http.Handler // POST <repository>.git/git-upload-pack
 	ReceivePack http.Handler // POST <repository>.git/git-receive-pack
 	BodyUpload  http.Handler // requests whose body is one file
+	FormUpload  http.Handler // requests of the API whose body is a form with files
 	Health      http.Handler // /-/health, /-/liveness, /-/readiness
 	Cable       http.Handler // web sockets of /-/cable
 	JobRequest  http.Handler // /api/v4/jobs/request
@@ -100,6 +101,7 @@ func (f *Front) router(h Handlers) http.Handler {
 	}
 	add(internalPrefix, h.Proxy, f.below(internalPrefix))
 	add("/api/v4/jobs/request", h.JobRequest, f.exactly("/api/v4/jobs/request"))
+	add("/api/v4/projects/:id/uploads", h.FormUpload, f.isFormUpload)
 	add("/api", h.API, f.below("/api/"))
 	add("/:repository.git/info/lfs", h.Proxy, f.repository(isLFS))
 	add("/:repository.git", http.HandlerFunc(notFound), f.repository(anything))

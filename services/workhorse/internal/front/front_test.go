@@ -67,8 +67,8 @@ func openDoor(t *testing.T, internal bool, root string) *door {
 		t.Fatal(err)
 	}
 	h := New(Handlers{InfoRefs: say("info-refs"), UploadPack: say("upload-pack"), ReceivePack: say("receive-pack"),
-		BodyUpload: say("body-upload"),
-		Health:     say("health"), Cable: say("cable"), JobRequest: say("job-request"), API: say("api"), Proxy: say("proxy"), Pages: say("pages")},
+		BodyUpload: say("body-upload"), FormUpload: say("form-upload"),
+		Health: say("health"), Cable: say("cable"), JobRequest: say("job-request"), API: say("api"), Proxy: say("proxy"), Pages: say("pages")},
 		Options{Internal: internal, Root: root, Log: log, Metrics: NewMetrics(prometheus.NewRegistry()),
 			Timeouts: Timeouts{Read: 300 * time.Millisecond, Write: time.Minute}})
 	srv := httptest.NewUnstartedServer(nil)
@@ -186,6 +186,10 @@ func TestFront_routes(t *testing.T) {
 		{"lfs upload without a size", put("/g/a.git/gitlab-lfs/objects/"+oid+"/", "application/octet-stream"), "404"},
 		{"lfs upload of no object", put("/g/a.git/gitlab-lfs/objects/"+oid[1:]+"/12", "application/octet-stream"), "404"},
 		{"lfs permission from outside", put("/g/a.git/gitlab-lfs/objects/"+oid+"/12/authorize", "application/octet-stream"), "404"},
+		{"attachment", post("/api/v4/projects/g%2fa/uploads", "multipart/form-data; boundary=b"), "form-upload /api/v4/projects/g%2Fa/uploads"},
+		{"attachments", get("/api/v4/projects/1/uploads"), "api /api/v4/projects/1/uploads"},
+		{"attachment's permission", post("/api/v4/projects/1/uploads/authorize", ""), "api /api/v4/projects/1/uploads/authorize"},
+		{"attachment deeper", post("/api/v4/projects/g/a/uploads", ""), "api /api/v4/projects/g/a/uploads"},
 		{"lfs download", get("/g/a.git/gitlab-lfs/objects/" + oid), "proxy /g/a.git/gitlab-lfs/objects/" + oid},
 		{"without .git", get("/g/a/info/refs?service=git-upload-pack"), "pages /g/a/info/refs?service=git-upload-pack"},
 		{"the repository's page", get("/g/a.git"), "pages /g/a.git"},

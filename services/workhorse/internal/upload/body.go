@@ -14,10 +14,15 @@ const (
 	bodyField = "file"
 )
 
-// Body serves a route whose request body is one file (wire/workhorse.md §6.1).
-func (u *Uploader) Body() http.Handler { return u.Auth.Then(suffix, u.body) }
+// Body serves a route whose request body is one file (wire/workhorse.md §6.1);
+// next takes the request that follows to rails-api.
+func (u *Uploader) Body(next http.Handler) http.Handler {
+	return u.Auth.Then(suffix, func(w http.ResponseWriter, r *http.Request, answer *preauth.Answer) {
+		u.body(next, w, r, answer)
+	})
+}
 
-func (u *Uploader) body(w http.ResponseWriter, r *http.Request, answer *preauth.Answer) {
+func (u *Uploader) body(next http.Handler, w http.ResponseWriter, r *http.Request, answer *preauth.Answer) {
 	const prefix = "RequestBody: upload failed: "
 	u.Metrics.request(bodyType)
 	file, err := u.Store.Save(r.Context(), answer.Destination, bodyName, r.Body, r.ContentLength)
@@ -36,5 +41,5 @@ func (u *Uploader) body(w http.ResponseWriter, r *http.Request, answer *preauth.
 	for name, value := range fields {
 		form.Set(bodyField+"."+name, value)
 	}
-	u.forward(w, r, "application/x-www-form-urlencoded", []byte(form.Encode()), map[string]string{bodyField: file.Path})
+	u.forward(next, w, r, "application/x-www-form-urlencoded", []byte(form.Encode()), map[string]string{bodyField: file.Path})
 }

@@ -26,7 +26,6 @@ import (
 // Options of an Uploader.
 type Options struct {
 	Auth    *preauth.Authorizer
-	Next    http.Handler // passes requests to rails-api
 	Store   *store.Store
 	Secret  []byte // shared with rails-api
 	Metrics *Metrics
@@ -43,8 +42,8 @@ func New(o Options) *Uploader { return &Uploader{Options: o} }
 // suffix is what permission is asked for, after the path of the request.
 const suffix = "/authorize"
 
-// forward passes a request to rails-api with another body.
-func (u *Uploader) forward(w http.ResponseWriter, r *http.Request, contentType string, body []byte, files map[string]string) {
+// forward hands a request with another body to next, which takes it to rails-api.
+func (u *Uploader) forward(next http.Handler, w http.ResponseWriter, r *http.Request, contentType string, body []byte, files map[string]string) {
 	out := r.Clone(r.Context())
 	for _, name := range []string{"Content-Encoding", "Content-Length", "Content-Disposition", "Content-Md5", "Digest"} {
 		out.Header.Del(name) // of the body that stayed here
@@ -57,7 +56,7 @@ func (u *Uploader) forward(w http.ResponseWriter, r *http.Request, contentType s
 		u.fail(r.Context(), w, "", err)
 		return
 	}
-	u.Next.ServeHTTP(w, out)
+	next.ServeHTTP(w, out)
 }
 
 // sign tells rails-api that workhorse asks, and which fields of the body it wrote.
@@ -122,6 +121,18 @@ func (u *Uploader) fail(ctx context.Context, w http.ResponseWriter, prefix strin
 }
 
 // badUpload is a request that cannot be read as what it says it is.
-type badUpload struct{ text string }
+type badUpload struct {
+	text  string // for the client
+	cause error
+}
 
-func (b *badUpload) Error() string { return b.text }
+func bad(text string, cause error) error { return &badUpload{text, cause} }
+
+func (b *badUpload) Error() string {
+	if b.cause == nil {
+		return b.text
+	}
+	return b.text + ": " + b.cause.Error()
+}
+
+func (b *badUpload) Unwrap() error { return b.cause }
