@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -79,6 +80,12 @@ type Config struct {
 
 	// ReceiveMaxInputSize bounds the pack of one push, in MiB; 0 is no bound.
 	ReceiveMaxInputSize int64 `yaml:"receive_max_input_size"`
+	// RepositoryDownloadsPath is the directory, on workhorse's host, where it keeps archives; "" keeps none.
+	RepositoryDownloadsPath string `yaml:"repository_downloads_path"`
+	// RawBlobRequestLimit is how often in a minute the same file may be fetched by its web address; 0 is any number.
+	RawBlobRequestLimit int64 `yaml:"raw_blob_request_limit"`
+	// ArchiveRequestLimit is how often in a minute somebody may fetch archives of a project; 0 is any number.
+	ArchiveRequestLimit int64 `yaml:"archive_request_limit"`
 	// SidekiqConcurrency is how many jobs run at a time.
 	SidekiqConcurrency int `yaml:"sidekiq_concurrency"`
 	// ShutdownGrace bounds how long requests in flight are waited for.
@@ -101,6 +108,7 @@ func Default() Config {
 		SSHPort: 22, SSHUser: "git", DatabaseConnections: 10, ReceiveMaxInputSize: 5 * 1024, SidekiqConcurrency: 4,
 		LFSEnabled: true, LFSRemovalDelay: config.Duration(24 * time.Hour),
 		ObjectStorage: "file:///var/opt/gitsplit/objects", GitTwoFactorSessionExpiry: 15, ShellOperationLimit: 600,
+		RawBlobRequestLimit: 300, ArchiveRequestLimit: 60,
 		FailedLoginLimit: 10, FailedLoginWindow: config.Duration(time.Minute), FailedLoginBan: config.Duration(time.Hour),
 		FailedLoginExempt: []string{"127.0.0.0/8", "::1"}, ShutdownGrace: config.Duration(10 * time.Second), LogLevel: "info",
 	}
@@ -143,6 +151,15 @@ func (c *Config) Validate() error {
 	}
 	if c.ShellOperationLimit < 0 {
 		add("gitlab_shell_operation_limit", "%d is negative", c.ShellOperationLimit)
+	}
+	if c.RawBlobRequestLimit < 0 {
+		add("raw_blob_request_limit", "%d is negative", c.RawBlobRequestLimit)
+	}
+	if c.ArchiveRequestLimit < 0 {
+		add("archive_request_limit", "%d is negative", c.ArchiveRequestLimit)
+	}
+	if p := c.RepositoryDownloadsPath; p != "" && !filepath.IsAbs(p) {
+		add("repository_downloads_path", "%q is no absolute path", p)
 	}
 	if c.ReceiveMaxInputSize < 0 || c.ReceiveMaxInputSize > 1<<40 {
 		add("receive_max_input_size", "%d is no size in MiB", c.ReceiveMaxInputSize)

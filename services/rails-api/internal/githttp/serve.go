@@ -11,6 +11,7 @@ import (
 	"gitsplit/kit/logging"
 	"gitsplit/services/rails-api/internal/access"
 	"gitsplit/services/rails-api/internal/auth"
+	"gitsplit/services/rails-api/internal/gitaly"
 )
 
 // mediaType marks an answer that workhorse acts on; it shows any other to the user.
@@ -89,37 +90,23 @@ type permission struct {
 	RootNamespaceID  int64           `json:"RootNamespaceID"`
 	Repository       wire.Repository `json:"Repository"`
 	GitConfigOptions []string        `json:"GitConfigOptions"`
-	GitalyServer     gitalyServer    `json:"GitalyServer"`
-}
-
-type gitalyServer struct {
-	Address      string            `json:"address"`
-	Token        string            `json:"token"`
-	CallMetadata map[string]string `json:"call_metadata"`
+	GitalyServer     gitaly.Handle   `json:"GitalyServer"`
 }
 
 func (a *api) permit(w http.ResponseWriter, r *http.Request, result access.GitResult) {
 	p := result.Project
-	storage, err := a.Gitaly.Storage(p.Storage)
+	who := gitaly.Caller{Address: auth.Address(r)}
+	if id := result.GLID(); id != "" {
+		who.ID, who.Username = id, result.GLUsername()
+	}
+	server, err := a.Gitaly.Handle(p.Storage, who)
 	if err != nil {
 		a.fail(w, r, err)
 		return
 	}
 	answer := permission{
 		GLID: result.GLID(), GLUsername: result.GLUsername(), GLRepository: p.GLRepository(), ProjectID: p.ID, RootNamespaceID: p.Namespace.RootID(),
-		Repository: wire.Repository{
-			StorageName: p.Storage, RelativePath: p.DiskPath, GitAlternateObjectDirectories: []string{},
-			GLRepository: p.GLRepository(), GLProjectPath: p.FullPath,
-		},
-		GitConfigOptions: append([]string{}, a.ReceiveOptions...),
-		GitalyServer:     gitalyServer{Address: storage.Address, Token: storage.Token, CallMetadata: map[string]string{}},
-	}
-	if answer.GLID != "" {
-		answer.GitalyServer.CallMetadata["user_id"] = answer.GLID
-		answer.GitalyServer.CallMetadata["username"] = answer.GLUsername
-	}
-	if ip := auth.Address(r); ip != "" {
-		answer.GitalyServer.CallMetadata["remote_ip"] = ip
+		Repository: gitaly.WireRepository(p), GitConfigOptions: append([]string{}, a.ReceiveOptions...), GitalyServer: server,
 	}
 	body, err := json.Marshal(answer)
 	if err != nil {

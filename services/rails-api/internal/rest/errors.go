@@ -17,6 +17,8 @@ type failure struct {
 	status   int
 	body     any
 	location string // of a redirect
+
+	retryAfter int // seconds, of a limit
 }
 
 // Error describes the failure for logs.
@@ -25,6 +27,14 @@ func (f *failure) Error() string { return "answered " + strconv.Itoa(f.status) }
 // aborted is an error after the answer has begun: nothing can be written any more, and the connection breaks off since the body is
 // shorter than announced.
 type aborted struct{ error }
+
+// plainText is a failure in a line for people.
+func plainText(f *failure) string {
+	if text, ok := f.body.(map[string]string); ok && f.status == http.StatusTooManyRequests {
+		return text["message"]
+	}
+	return http.StatusText(f.status)
+}
 
 func message(status int, text string) *failure {
 	return &failure{status: status, body: map[string]string{"message": text}}
@@ -91,6 +101,16 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) int {
 	}
 	if f.location != "" {
 		w.Header().Set("Location", f.location)
+	}
+	if f.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(f.retryAfter))
+	}
+	for _, name := range []string{"ETag", "Content-Disposition"} { // of the answer that there is not
+		w.Header().Del(name)
+	}
+	if isWeb(r) {
+		http.Error(w, plainText(f), f.status)
+		return f.status
 	}
 	if err := writeJSON(w, f.status, f.body); err != nil {
 		a.Log.ErrorContext(r.Context(), "error not written", slog.Any("error", err))

@@ -26,6 +26,8 @@ type fakeGitaly struct {
 	gitalypb.UnimplementedRefServiceServer
 	gitalypb.UnimplementedCommitServiceServer
 	gitalypb.UnimplementedOperationServiceServer
+	gitalypb.UnimplementedBlobServiceServer
+	gitalypb.UnimplementedDiffServiceServer
 
 	conn *grpc.ClientConn
 
@@ -55,6 +57,8 @@ func newFakeGitaly(tb testing.TB) *fakeGitaly {
 	gitalypb.RegisterRefServiceServer(srv, f)
 	gitalypb.RegisterCommitServiceServer(srv, f)
 	gitalypb.RegisterOperationServiceServer(srv, f)
+	gitalypb.RegisterBlobServiceServer(srv, f)
+	gitalypb.RegisterDiffServiceServer(srv, f)
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = srv.Serve(ln) })
 	conn, err := grpc.NewClient("passthrough:///fake", grpc.WithTransportCredentials(insecure.NewCredentials()),

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"gitsplit/services/rails-api/internal/access"
+	"gitsplit/services/rails-api/internal/project"
 	"gitsplit/services/rails-api/internal/rest/entity"
 	"gitsplit/services/rails-api/internal/rest/repo"
 )
@@ -29,42 +30,58 @@ func (a *api) fileRoutes() []route {
 	}
 }
 
-// openFile opens the file in the path at the revision ref, and fills in what is known before its content.
-func (a *api) openFile(ctx context.Context, r *http.Request) (*repo.Repo, *repo.File, entity.File, error) {
+// findFile tells about the file in the path at the revision ref, all but its content.
+func (a *api) findFile(r *http.Request) (project.Project, entity.File, error) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel() // ends the stream: the content is not wanted
+	opened, _, err := a.openFile(ctx, r)
+	return opened.project, opened.shape, err
+}
+
+// opened is a file, its project and what is known before its content.
+type opened struct {
+	project project.Project
+	git     *repo.Repo
+	shape   entity.File
+}
+
+// openFile opens the file in the path at the revision ref.
+func (a *api) openFile(ctx context.Context, r *http.Request) (opened, *repo.File, error) {
 	name, ok := cleanPath(segment(r, "path"))
 	if !ok || name == "" {
 		params(r).Fault("file_path", "should be a valid file path")
 	}
-	shape := entity.File{FileName: path.Base(name), FilePath: name, Encoding: "base64", Ref: params(r).String("ref")}
-	if err := params(r).Err(); err != nil {
-		return nil, nil, shape, err
-	}
-	proj, git, err := a.repository(r, access.DownloadCode)
+	o := opened{shape: entity.File{FileName: path.Base(name), FilePath: name, Encoding: "base64", Ref: params(r).String("ref")}}
+	err := params(r).Err()
 	if err != nil {
-		return nil, nil, shape, err
+		return o, nil, err
 	}
-	if shape.Ref == "" || shape.Ref == "HEAD" {
-		shape.Ref = proj.DefaultBranch
+	if o.project, o.git, err = a.repository(r, access.DownloadCode); err != nil {
+		return o, nil, err
 	}
-	at, err := git.Resolve(ctx, shape.Ref)
+	if o.shape.Ref == "" || o.shape.Ref == "HEAD" {
+		o.shape.Ref = o.project.DefaultBranch
+	}
+	at, err := o.git.Resolve(ctx, o.shape.Ref)
 	if err != nil {
-		return nil, nil, shape, missing(err, "Commit")
+		return o, nil, missing(err, "Commit")
 	}
-	f, err := git.File(ctx, at.GetId(), name)
+	f, err := o.git.File(ctx, at.GetId(), name)
 	if err != nil {
-		return nil, nil, shape, missing(err, "File")
+		return o, nil, missing(err, "File")
 	}
-	shape.CommitID, shape.BlobID, shape.Size, shape.ExecuteFilemode = at.GetId(), f.ID, f.Size, f.Executable
-	return git, f, shape, nil
+	o.shape.CommitID, o.shape.BlobID, o.shape.Size, o.shape.ExecuteFilemode = at.GetId(), f.ID, f.Size, f.Executable
+	return o, f, nil
 }
 
 func (a *api) getFile(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel() // ends the stream of a file that is not read to its end
-	git, f, shape, err := a.openFile(ctx, r)
+	o, f, err := a.openFile(ctx, r)
 	if err != nil {
 		return err
 	}
+	git, shape := o.git, o.shape
 	if f.Size > maxFile {
 		return message(http.StatusRequestEntityTooLarge, "The file is too large for this endpoint; use the raw one")
 	}
@@ -82,30 +99,6 @@ func (a *api) getFile(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("X-Gitlab-Content-Sha256", shape.ContentSHA256)
 	w.Header().Set("X-Gitlab-Last-Commit-Id", shape.LastCommitID)
 	return writeJSON(w, http.StatusOK, shape)
-}
-
-// getRawFile sends a file as it is, under a type that no browser runs (security-baseline.md H5).
-func (a *api) getRawFile(w http.ResponseWriter, r *http.Request) error {
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	_, f, shape, err := a.openFile(ctx, r)
-	if err != nil {
-		return err
-	}
-	h := w.Header()
-	fileHeaders(h, shape)
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("Content-Length", strconv.FormatInt(f.Size, 10))
-	h.Set("Content-Disposition", attachment(shape.FileName))
-	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
-	w.WriteHeader(http.StatusOK)
-	if r.Method == http.MethodHead {
-		return nil
-	}
-	if _, err := f.WriteTo(w); err != nil {
-		return aborted{err}
-	}
-	return nil
 }
 
 func fileHeaders(h http.Header, f entity.File) {

@@ -2,7 +2,6 @@ package rest_test
 
 import (
 	"encoding/json"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -247,22 +246,4 @@ func TestFiles(t *testing.T) {
 	b.as(dev).get(repository+"files/bin").text(404, `{"message":"404 File Not Found"}`)
 	b.as(dev).get(repository+"commits/main%00").text(404, `{"message":"404 Not found"}`)
 	b.as(guest).get(repository+"files/README.md").text(403, `{"message":"403 Forbidden"}`)
-}
-
-func TestFiles_raw(t *testing.T) {
-	t.Parallel()
-	b, _, dev, _ := filled(t)
-	a := b.as(dev).get(repository+"files/lib%2Fdeep%2Fa%2Etxt/raw").want(200).header("Content-Type", "text/plain; charset=utf-8").
-		header("Content-Disposition", "attachment; filename=a.txt").header("X-Content-Type-Options", "nosniff").header("Content-Length", "300000").
-		header("X-Gitlab-Blob-Id", commitID(7)).header("X-Gitlab-Size", "300000").header("X-Gitlab-Ref", "main")
-	if got := a.Body.String(); got != strings.Repeat("x", 300_000) {
-		t.Errorf("got %d bytes", len(got))
-	}
-	b.as(dev).send(http.MethodHead, repository+"files/bin%2Frun/raw?ref=v1", nil).text(200, "").header("X-Gitlab-Execute-Filemode", "true")
-	b.as(dev).get(repository+"files/bin/run/raw?ref=v1").text(200, "#!/bin/sh\n")
-	b.as(dev).get(repository+"files/bin/raw").text(404, `{"message":"404 File Not Found"}`)
-	b.as(dev).get(repository+"files/absent/raw").text(404, `{"message":"404 File Not Found"}`)
-	b.as(dev).get(repository+"files/README.md/raw?ref=absent").text(404, `{"message":"404 Commit Not Found"}`)
-	b.as(dev).get(repository+"files/..%2F..%2Fetc%2Fpasswd/raw").text(400, `{"error":"file_path should be a valid file path"}`)
-	b.as(dev).get(repository+"files/%2Fetc%2Fpasswd/raw").text(404, `{"message":"404 File Not Found"}`)
 }

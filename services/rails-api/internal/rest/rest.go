@@ -21,12 +21,14 @@ import (
 	"gitsplit/services/rails-api/internal/bot"
 	"gitsplit/services/rails-api/internal/deploytoken"
 	"gitsplit/services/rails-api/internal/gitaly"
+	"gitsplit/services/rails-api/internal/handover"
 	"gitsplit/services/rails-api/internal/key"
 	"gitsplit/services/rails-api/internal/member"
 	"gitsplit/services/rails-api/internal/namespace"
 	"gitsplit/services/rails-api/internal/project"
 	"gitsplit/services/rails-api/internal/projectrepo"
 	"gitsplit/services/rails-api/internal/protection"
+	"gitsplit/services/rails-api/internal/ratelimit"
 	"gitsplit/services/rails-api/internal/site"
 	"gitsplit/services/rails-api/internal/sshca"
 	"gitsplit/services/rails-api/internal/token"
@@ -45,6 +47,8 @@ type Deps struct {
 	TwoFactor    *twofactor.Service
 	Gitaly       *gitaly.Client
 	Repositories *projectrepo.Service
+	Limits       Limits
+	Downloads    string   // directory on workhorse's host where archives are kept; "" keeps none
 	ExternalURL  *url.URL // the one public address; clone URLs and Link headers follow from it
 	SSHHost      string
 	SSHPort      int
@@ -53,6 +57,12 @@ type Deps struct {
 	Revision     string
 	Log          *slog.Logger
 	Now          func() time.Time
+}
+
+// Limits are how often the same may be asked for within a minute; 0 is any number.
+type Limits struct {
+	RawFiles int64 // a file by its web address, by everybody together
+	Archives int64 // archives of a project, by one user or address
 }
 
 // api holds the dependencies and the stores of the handlers.
@@ -69,6 +79,8 @@ type api struct {
 	projects     *project.Store
 	members      *member.Store
 	protections  *protection.Store
+	handover     *handover.Service
+	limiter      *ratelimit.Limiter
 }
 
 // handler serves one request; what it returns is written by serve. It writes nothing before it can no longer fail.
@@ -82,7 +94,7 @@ type route struct {
 }
 
 // Routes registers the API below /api/v4 of a router that has UseEncodedPath set. It takes everything below that prefix which is not
-// registered yet, so other routes there come before it.
+// registered yet, so other routes there come before it. What is fetched by its web address is registered too.
 func Routes(r *mux.Router, d Deps) {
 	a := &api{
 		Deps:         d,
@@ -97,10 +109,19 @@ func Routes(r *mux.Router, d Deps) {
 		projects:     project.New(d.DB),
 		members:      member.New(d.DB),
 		protections:  protection.New(d.DB),
+		handover:     &handover.Service{Gitaly: d.Gitaly, Downloads: d.Downloads},
+		limiter:      ratelimit.New(d.Redis, d.Now),
 	}
+	a.register(r, prefix, a.routes())
+	r.PathPrefix(prefix + "/").HandlerFunc(a.unknownRoute)
+	a.register(r, "", a.webRoutes())
+}
+
+// register adds a table of routes, whose paths begin with prefix. Of two paths that match, the first one counts.
+func (a *api) register(r *mux.Router, prefix string, table []route) {
 	var paths []string
 	methods := make(map[string]map[string]http.Handler)
-	for _, rt := range a.routes() {
+	for _, rt := range table {
 		if methods[rt.path] == nil {
 			methods[rt.path] = make(map[string]http.Handler)
 			paths = append(paths, rt.path)
@@ -113,7 +134,6 @@ func Routes(r *mux.Router, d Deps) {
 	for _, path := range paths {
 		r.Handle(prefix+path, a.byMethod(methods[path]))
 	}
-	r.PathPrefix(prefix + "/").HandlerFunc(a.unknownRoute)
 }
 
 // routes is the table of the whole API; of two paths that match, the first one counts.
@@ -121,7 +141,8 @@ func (a *api) routes() []route {
 	var all []route
 	for _, part := range [][]route{
 		a.metaRoutes(), a.userRoutes(), a.keyRoutes(), a.tokenRoutes(), a.namespaceRoutes(), a.groupRoutes(), a.memberRoutes(),
-		a.projectRoutes(), a.protectedBranchRoutes(), a.deployKeyRoutes(), a.deployTokenRoutes(), a.accessTokenRoutes(), a.twoFactorRoutes(), a.sshCertificateRoutes(), a.branchRoutes(), a.commitRoutes(), a.treeRoutes(), a.fileRoutes(),
+		a.projectRoutes(), a.protectedBranchRoutes(), a.deployKeyRoutes(), a.deployTokenRoutes(), a.accessTokenRoutes(), a.twoFactorRoutes(), a.sshCertificateRoutes(), a.branchRoutes(),
+		a.diffRoutes(), a.commitRoutes(), a.blobRoutes(), a.archiveRoutes(), a.treeRoutes(), a.fileRoutes(),
 	} {
 		all = append(all, part...)
 	}

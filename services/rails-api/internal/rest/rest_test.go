@@ -93,6 +93,7 @@ func setupOn(tb testing.TB, db *pgxpool.Pool) *bench {
 		Gitaly:       git,
 		Repositories: repositories,
 		ExternalURL:  external,
+		Downloads:    "/downloads",
 		SSHHost:      "git.example",
 		SSHPort:      2222,
 		SSHUser:      "git",

@@ -12,6 +12,7 @@ import (
 // CommitQuery selects a page of a history.
 type CommitQuery struct {
 	From          string // a commit id; "" is every branch and tag
+	Not           string // a commit id whose history is left out, "" leaves out none
 	Path          string
 	Author        string
 	Since, Until  *time.Time
@@ -36,6 +37,9 @@ func (r *Repo) Commits(ctx context.Context, q CommitQuery) (commits []*gitalypb.
 	}
 	if q.From == "" {
 		req.Revisions = []string{"--branches", "--tags"}
+	}
+	if q.Not != "" {
+		req.Revisions = append(req.Revisions, "^"+q.Not)
 	}
 	if q.Path != "" {
 		req.Paths = [][]byte{[]byte(q.Path)}

@@ -34,6 +34,9 @@ type Repo struct {
 	refs          gitalypb.RefServiceClient
 	commits       gitalypb.CommitServiceClient
 	operations    gitalypb.OperationServiceClient
+	blobs         gitalypb.BlobServiceClient
+	diffs         gitalypb.DiffServiceClient
+	whole         gitalypb.RepositoryServiceClient
 }
 
 // Open returns the repository of a project.
@@ -48,6 +51,9 @@ func Open(d Dialer, p project.Project) (*Repo, error) {
 		refs:          gitalypb.NewRefServiceClient(conn),
 		commits:       gitalypb.NewCommitServiceClient(conn),
 		operations:    gitalypb.NewOperationServiceClient(conn),
+		blobs:         gitalypb.NewBlobServiceClient(conn),
+		diffs:         gitalypb.NewDiffServiceClient(conn),
+		whole:         gitalypb.NewRepositoryServiceClient(conn),
 	}, nil
 }
 
