@@ -37,6 +37,8 @@ type fakeGitaly struct {
 	gitalypb.UnimplementedSmartHTTPServiceServer
 	address string
 	repo    string
+	srv     *grpc.Server
+	ended   chan struct{} // closed when srv has stopped
 
 	infoRefs    func() error
 	postUpload  func(ctx context.Context, c *sidechannel.Conn) error
@@ -67,9 +69,16 @@ func startGitaly(t testing.TB) *fakeGitaly {
 	git(t, "", "init", "-q", "--bare", "--initial-branch=main", f.repo)
 	git(t, f.repo, "config", "http.receivepack", "true")
 	git(t, f.repo, "config", "uploadpack.allowFilter", "true")
-	socket := filepath.Join(t.TempDir(), "g.sock")
-	f.address = "unix:" + socket
-	ln, err := net.Listen("unix", socket)
+	f.address = "unix:" + filepath.Join(t.TempDir(), "g.sock")
+	f.data = &fakeData{gitaly: f}
+	f.serve(t)
+	return f
+}
+
+// serve starts the server, also anew after it was stopped.
+func (f *fakeGitaly) serve(t testing.TB) {
+	t.Helper()
+	ln, err := net.Listen("unix", strings.TrimPrefix(f.address, "unix:"))
 	if err != nil {
 		t.Fatalf("listen: %v", err)
 	}
@@ -77,17 +86,16 @@ func startGitaly(t testing.TB) *fakeGitaly {
 	srv := grpc.NewServer(grpc.Creds(backchannel.ServerCredentials(insecure.NewCredentials())),
 		grpc.UnaryInterceptor(gitalyauth.UnaryInterceptor(auth)), grpc.StreamInterceptor(gitalyauth.StreamInterceptor(auth)))
 	gitalypb.RegisterSmartHTTPServiceServer(srv, f)
-	f.data = &fakeData{gitaly: f}
 	gitalypb.RegisterBlobServiceServer(srv, f.data)
 	gitalypb.RegisterDiffServiceServer(srv, f.data)
 	gitalypb.RegisterRepositoryServiceServer(srv, f.data)
 	done := make(chan struct{})
+	f.srv, f.ended = srv, done
 	go func() {
 		defer close(done)
 		_ = srv.Serve(ln)
 	}()
 	t.Cleanup(func() { srv.Stop(); <-done })
-	return f
 }
 
 func (f *fakeGitaly) record(ctx context.Context, method string, repo *gitalypb.Repository, protocol string, options []string, glID string) {

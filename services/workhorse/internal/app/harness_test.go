@@ -158,6 +158,7 @@ type setup struct {
 	addrs    []net.Addr // of all public listeners
 	internal string     // socket of the internal listener
 	probes   string     // socket of metrics and probes
+	secret   string     // file of the secret
 	log      *syncBuffer
 	stop     func() error
 }
@@ -193,7 +194,8 @@ func start(t testing.TB, change func(*app.Config)) *setup {
 	c.AuthSocket = s.rails.socket
 	c.Internal = app.Listener{Network: "unix", Addr: s.internal}
 	c.PrometheusListenAddr = "unix:" + s.probes
-	c.SecretPath = filepath.Join(dir, "secret")
+	s.secret = filepath.Join(dir, "secret")
+	c.SecretPath = s.secret
 	c.Git.TempDir = t.TempDir()
 	c.Git.DrainTimeout = config.Duration(5 * time.Second)
 	if err := os.WriteFile(c.SecretPath, []byte(base64.StdEncoding.EncodeToString(secret)+"\n"), 0o600); err != nil {
