@@ -52,6 +52,7 @@ type App struct {
 	public   []net.Listener     // the first is the one of the flags
 	internal net.Listener       // nil without an internal listener
 	metrics  net.Listener       // nil without an address for it
+	certs    certificates
 	pages    *proxy.Pages
 	ending   chan struct{}         // closed when web sockets have to end
 	redis    redis.UniversalClient // nil without Redis
@@ -137,6 +138,7 @@ func (a *App) doors(reg prometheus.Registerer, key []byte) error {
 		Timeouts: front.Timeouts{
 			Read: a.config.ClientReadTimeout.D(), Write: a.config.ClientWriteTimeout.D(),
 		},
+		HTTPS:   front.HTTPS{Redirect: a.config.RedirectToHTTPS, HSTS: a.config.HSTSMaxAge.D()},
 		Log:     a.log,
 		Metrics: front.NewMetrics(reg),
 	}

@@ -28,6 +28,12 @@ type Config struct {
 	Internal      Listener   `toml:"internal_listener"`
 	// Where certificates come from on listeners whose TLS is automatic.
 	LocalAuthority LocalAuthority `toml:"local_authority"`
+	ACME           ACME           `toml:"acme"`
+	// RedirectToHTTPS is the https:// URL, without a path, that public requests over
+	// HTTP are sent to; "" is none.
+	RedirectToHTTPS string `toml:"redirect_to_https"`
+	// HSTSMaxAge is how long browsers are told to come over HTTPS only; 0 is not at all.
+	HSTSMaxAge config.Duration `toml:"hsts_max_age"`
 	// PrometheusListenAddr serves /metrics, /-/liveness and /-/readiness of this
 	// process: host:port or unix:/path. "" is off.
 	PrometheusListenAddr string `toml:"prometheus_listen_addr"`
@@ -168,6 +174,13 @@ func (c *Config) Validate() error {
 	if c.wantsTLS(automaticLocal) {
 		fault("local_authority", c.LocalAuthority.validate())
 	}
+	if c.wantsTLS(automaticACME) {
+		fault("acme", c.ACME.validate())
+	}
+	fault("redirect_to_https", c.checkRedirect())
+	if c.HSTSMaxAge < 0 {
+		fault("hsts_max_age", errors.New("is negative"))
+	}
 	if c.PrometheusListenAddr != "" {
 		_, _, err := netx.Split(c.PrometheusListenAddr)
 		fault("prometheus_listen_addr", err)
@@ -228,6 +241,11 @@ func (c *Config) validateBounds() []error {
 // flagListener is the listener of the flags.
 func (c *Config) flagListener() Listener {
 	return Listener{Network: c.ListenNetwork, Addr: c.ListenAddr}
+}
+
+// publicListeners are all listeners but the internal one; that of the flags is first.
+func (c *Config) publicListeners() []Listener {
+	return append([]Listener{c.flagListener()}, c.Listeners...)
 }
 
 func (l Listener) validate() error {

@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"gitsplit/kit/config"
 	"gitsplit/services/workhorse/internal/app"
 	"gitsplit/services/workhorse/internal/cert"
 )
@@ -167,5 +169,75 @@ func TestHTTPS_reload(t *testing.T) {
 	_, err = tls.Dial("tcp", strings.TrimPrefix(h.base, "https://"), &tls.Config{RootCAs: h.roots(), MaxVersion: tls.VersionTLS12}) //nolint:gosec // refused
 	if err == nil {
 		t.Error("min_version = tls1.3 lets TLS 1.2 in")
+	}
+}
+
+// A site that wants HTTPS: plain requests are sent there, but probes; git follows,
+// and what comes through a proxy that ends TLS is left alone.
+func TestHTTPS_redirect(t *testing.T) {
+	t.Parallel()
+	h := startHTTPS(t, func(c *app.Config) {
+		c.TrustedCIDRs = []string{"127.0.0.1"}
+		c.RedirectToHTTPS = "https://127.0.0.1:1"
+		c.HSTSMaxAge = config.Duration(time.Hour)
+	})
+	for _, tc := range []struct {
+		method, url, proto string
+		status             int
+		location, hsts     string
+	}{
+		{"GET", h.at() + "/a%20b//c?x=1", "", 301, "https://127.0.0.1:1/a%20b/c?x=1", ""},
+		{"POST", h.at() + "/api/v4/projects", "", 308, "https://127.0.0.1:1/api/v4/projects", ""},
+		{"GET", h.at() + "//evil.test/x", "", 301, "https://127.0.0.1:1/evil.test/x", ""},
+		{"GET", h.at() + "/api/v4/internal/check", "", 404, "", ""},
+		{"GET", h.at() + "/-/readiness", "", 200, "", ""},
+		{"GET", h.at() + "/a", "https", 200, "", "max-age=3600"},
+		{"GET", strings.TrimPrefix(h.base, "https://") + "/a", "", 200, "", "max-age=3600"},
+	} {
+		scheme := "http://"
+		if strings.HasPrefix("https://"+tc.url, h.base) {
+			scheme = "https://"
+		}
+		req, err := http.NewRequestWithContext(t.Context(), tc.method, scheme+tc.url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tc.proto != "" {
+			req.Header.Set("X-Forwarded-Proto", tc.proto)
+		}
+		res, _ := send(t, h.client(), req)
+		if got := res.Header; res.StatusCode != tc.status || got.Get("Location") != tc.location || got.Get("Strict-Transport-Security") != tc.hsts {
+			t.Errorf("%s %s: %d, to %q, HSTS %q; want %d, %q, %q", tc.method, tc.url, res.StatusCode, got.Get("Location"),
+				got.Get("Strict-Transport-Security"), tc.status, tc.location, tc.hsts)
+		}
+	}
+	res, body := sendInternal(t, h.setup)
+	if res.StatusCode != 200 || res.Header.Get("Strict-Transport-Security") != "" {
+		t.Errorf("the internal listener: %d %q", res.StatusCode, body)
+	}
+}
+
+func sendInternal(t *testing.T, s *setup) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://unix/page", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return send(t, client(t, s.internal), req)
+}
+
+// Nothing is redirected and no browser is told anything unless the site wants it.
+func TestHTTPS_noHSTS(t *testing.T) {
+	t.Parallel()
+	h := startHTTPS(t, nil)
+	for _, base := range []string{h.setup.base(), h.base} {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", base+"/page", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, _ := send(t, h.client(), req)
+		if res.StatusCode != 200 || res.Header.Get("Strict-Transport-Security") != "" {
+			t.Errorf("%s: %d, %v", base, res.StatusCode, res.Header)
+		}
 	}
 }

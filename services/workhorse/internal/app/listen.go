@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 
@@ -13,20 +12,15 @@ import (
 
 func (a *App) listen(ctx context.Context) (err error) {
 	c := a.config
-	certs, err := c.certificates(ctx, a.log)
-	if err != nil {
-		return err
-	}
-	public := append([]Listener{c.flagListener()}, c.Listeners...)
-	for _, l := range public {
-		ln, err := a.open(ctx, l, certs)
+	for _, l := range c.publicListeners() {
+		ln, err := l.listen(ctx)
 		if err != nil {
 			return err
 		}
 		a.public = append(a.public, ln)
 	}
 	if c.Internal != (Listener{}) {
-		if a.internal, err = a.open(ctx, c.Internal, certs); err != nil {
+		if a.internal, err = c.Internal.listen(ctx); err != nil {
 			return fmt.Errorf("internal_listener: %w", err)
 		}
 	}
@@ -35,22 +29,37 @@ func (a *App) listen(ctx context.Context) (err error) {
 			return fmt.Errorf("prometheus_listen_addr: %w", err)
 		}
 	}
-	return nil
+	return a.guard(ctx)
 }
 
-// open opens a listener that is guarded against ambiguous requests, with TLS if it
-// is one of HTTPS.
-func (a *App) open(ctx context.Context, l Listener, certs *certificates) (net.Listener, error) {
-	ln, err := l.listen(ctx)
-	if err != nil {
-		return nil, err
+// guard puts TLS and the guard against ambiguous requests in front of the open
+// listeners.
+func (a *App) guard(ctx context.Context) (err error) {
+	if a.certs, err = a.certificates(ctx, a.public); err != nil {
+		return err
 	}
-	if l.TLS == (ListenerTLS{}) {
+	if a.certs.acme != nil {
+		a.publicDoor = a.certs.acme.Challenges(a.publicDoor)
+	}
+	for i, l := range a.config.publicListeners() {
+		if a.public[i], err = a.guarded(a.public[i], l.TLS); err != nil {
+			return err
+		}
+	}
+	if a.internal != nil {
+		a.internal, err = a.guarded(a.internal, a.config.Internal.TLS)
+	}
+	return err
+}
+
+// guarded returns ln itself with an error.
+func (a *App) guarded(ln net.Listener, t ListenerTLS) (net.Listener, error) {
+	if t == (ListenerTLS{}) {
 		return framing.Listen(ln), nil
 	}
-	o, err := certs.options(l.TLS, a.log)
+	o, err := a.certs.options(t, a.log)
 	if err != nil {
-		return nil, errors.Join(err, ln.Close())
+		return ln, err
 	}
 	return secure.Listen(ln, o), nil
 }

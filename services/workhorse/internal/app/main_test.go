@@ -89,10 +89,11 @@ inflate_ratio = -1
 			"trusted_cidrs_for_propagation: ", `network "udp"`, "auth_backend", "secret_path: ", "proxy_body_limit: ", "log_level: ",
 			"prometheus_listen_addr: ", "listeners[0]: ", "internal_listener: ", "git.inflate_ratio: "}},
 		{name: "every fault of TLS", args: []string{"-config", write(t, "tls.toml", badTLS)}, code: 2, problem: []string{
-			"listeners[0].tls: certificate \"/nonexistent\"", "listeners[0].tls: certificate \"/nonexistent\", key \"\"",
-			`listeners[1].tls: automatic: "magic": want local`, `min_version: "tls1.1": want tls1.2 or tls1.3`, `max_version: "x"`,
-			"listeners[2].tls: automatic: there are files", "max_version: is older", "internal_listener.tls: neither certificate and key nor automatic",
-			"local_authority: directory: is empty", "names: "}},
+			"listeners[1].tls: certificate \"/nonexistent\"", "listeners[1].tls: certificate \"/nonexistent\", key \"\"",
+			`listeners[2].tls: automatic: "magic": want local or acme`, `min_version: "tls1.1": want tls1.2 or tls1.3`, `max_version: "x"`,
+			"listeners[3].tls: automatic: there are files", "max_version: is older", "internal_listener.tls: neither certificate and key nor automatic",
+			"local_authority: directory: is empty", "names: ",
+			"acme: storage: is empty", "domains: ", `directory: "http://ca.test": want a URL of https`, `redirect_to_https: "https://h/path": want`, "hsts_max_age: "}},
 		{name: "bad environment", args: []string{"-check-config"}, env: []string{"WORKHORSE_SHUTDOWN_TIMEOUT", "soon"}, code: 2,
 			problem: []string{"WORKHORSE_SHUTDOWN_TIMEOUT"}},
 		{name: "flag over environment", args: []string{"-check-config", "-authBackend", "http://x"}, env: []string{"WORKHORSE_AUTH_BACKEND", "bad"},
@@ -228,6 +229,15 @@ func TestConfig_redis(t *testing.T) {
 }
 
 const badTLS = `
+redirect_to_https = "https://h/path"
+hsts_max_age = "-1s"
+[acme]
+directory = "http://ca.test"
+[[listeners]]
+network = "tcp"
+addr = ":1"
+[listeners.tls]
+automatic = "acme"
 [[listeners]]
 network = "tcp"
 addr = ":1"

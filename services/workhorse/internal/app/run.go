@@ -92,6 +92,9 @@ func (a *App) close() error {
 	if a.uploads != nil {
 		a.uploads.Close()
 	}
+	if a.certs.acme != nil {
+		a.certs.acme.Close()
+	}
 	var faults []error
 	if a.redis != nil {
 		if err := a.redis.Close(); !errors.Is(err, redis.ErrClosed) {

@@ -38,6 +38,7 @@ type Options struct {
 	Root     string        // relative URL root, "" or "/gitlab"
 	Policy   header.Policy // whose claims are believed; its Internal is set from Internal
 	Timeouts Timeouts
+	HTTPS    HTTPS // on the public doors only
 	Log      *slog.Logger
 	Metrics  *Metrics
 }
@@ -73,6 +74,9 @@ func New(h Handlers, o Options) http.Handler {
 	f := &Front{Metrics: o.Metrics, internal: o.Internal, root: o.Root, log: o.Log}
 	o.Policy.Internal = o.Internal
 	var next http.Handler = f.router(h)
+	if !o.Internal {
+		next = f.secured(o.HTTPS, next)
+	}
 	next = o.Policy.Sanitize(next)
 	next = f.check(next)
 	next = o.Timeouts.watch(next)
@@ -105,7 +109,7 @@ func (f *Front) router(h Handlers) http.Handler {
 	add("/api", h.API, f.below("/api/"))
 	add("/:repository.git/info/lfs", h.Proxy, f.repository(isLFS))
 	add("/:repository.git", http.HandlerFunc(notFound), f.repository(anything))
-	for _, path := range []string{"/-/health", "/-/liveness", "/-/readiness"} {
+	for _, path := range healthPaths {
 		add(path, h.Health, f.exactly(path))
 	}
 	add("/", h.Pages, f.below("/"))
