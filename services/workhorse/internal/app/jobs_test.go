@@ -81,6 +81,15 @@ func (r *realRedis) set(token, value string) {
 	}
 }
 
+// publish tells of a new value only: who has subscribed hears of it, whether or not
+// it has read the old value yet.
+func (r *realRedis) publish(token, value string) {
+	r.t.Helper()
+	if err := r.client.Publish(r.t.Context(), "workhorse:notifications:runner:build_queue:"+token, value).Err(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // subscribed waits until as many runners' queues are watched.
 func (r *realRedis) subscribed(n int) {
 	r.t.Helper()
@@ -186,22 +195,23 @@ func TestJobRequest(t *testing.T) {
 
 	waits := s.poll(t.Context(), "glrt-a", "one")
 	also := s.poll(t.Context(), "glrt-a", "one")
-	r.eventually("both wait", func() bool { return strings.Contains(s.metric("builds_register_handler_open"), `{state="watching"} 2`) })
+	r.eventually("both wait", func() bool { return strings.HasSuffix(s.metric("keywatcher_keywatchers"), " 2\n") })
 	r.subscribed(1)
-	r.set("glrt-b", "other")
-	r.set("glrt-a", "two")
+	r.publish("glrt-b", "other")
+	r.publish("glrt-a", "two")
 	s.answer(waits, "204 ")
 	s.answer(also, "204 ")
 	r.subscribed(0)
+	r.set("glrt-a", "two")
 
 	same := s.poll(t.Context(), "glrt-a", "two")
 	r.subscribed(1)
-	r.set("glrt-a", "two")
+	r.publish("glrt-a", "two")
 	s.answer(same, "204 ")
 
 	empty := s.poll(t.Context(), "glrt-a", "two")
 	r.subscribed(1)
-	r.set("glrt-a", "")
+	r.publish("glrt-a", "")
 	s.answer(empty, `201 POST {"token":"glrt-a","last_update":"two"}`)
 
 	r.set("glrt-a", "three")
@@ -270,7 +280,7 @@ func TestJobRequest_redisLost(t *testing.T) {
 	r.set("glrt-a", "one")
 	waits = s.poll(t.Context(), "glrt-a", "one")
 	r.subscribed(1)
-	r.set("glrt-a", "two")
+	r.publish("glrt-a", "two")
 	s.answer(waits, "204 ")
 }
 
@@ -329,7 +339,7 @@ func TestJobRequest_queue(t *testing.T) {
 	r.set("glrt-b", "x")
 	waits := s.poll(t.Context(), "glrt-b", "x") // takes no place
 	r.subscribed(1)
-	r.set("glrt-b", "y")
+	r.publish("glrt-b", "y")
 	s.answer(waits, "204 ")
 	close(release)
 	s.answer(first, "409 ")
