@@ -63,6 +63,11 @@ type Config struct {
 	FailedLoginBan    config.Duration `yaml:"failed_login_ban"`
 	FailedLoginExempt []string        `yaml:"failed_login_exempt"`
 
+	// APIUserLimit is how many requests a user may make to the REST API in a minute, APIAddressLimit how many without a token may come from one
+	// address; 0 is any number.
+	APIUserLimit    int64 `yaml:"api_user_limit"`
+	APIAddressLimit int64 `yaml:"api_address_limit"`
+
 	// Storages are the gitaly servers; new repositories are spread by weight.
 	Storages []StorageConfig `yaml:"storages"`
 
@@ -108,7 +113,7 @@ func Default() Config {
 		SSHPort: 22, SSHUser: "git", DatabaseConnections: 10, ReceiveMaxInputSize: 5 * 1024, SidekiqConcurrency: 4,
 		LFSEnabled: true, LFSRemovalDelay: config.Duration(24 * time.Hour),
 		ObjectStorage: "file:///var/opt/gitsplit/objects", GitTwoFactorSessionExpiry: 15, ShellOperationLimit: 600,
-		RawBlobRequestLimit: 300, ArchiveRequestLimit: 60,
+		RawBlobRequestLimit: 300, ArchiveRequestLimit: 60, APIUserLimit: 6000, APIAddressLimit: 3000,
 		FailedLoginLimit: 10, FailedLoginWindow: config.Duration(time.Minute), FailedLoginBan: config.Duration(time.Hour),
 		FailedLoginExempt: []string{"127.0.0.0/8", "::1"}, ShutdownGrace: config.Duration(10 * time.Second), LogLevel: "info",
 	}
@@ -170,13 +175,17 @@ func (c *Config) Validate() error {
 	if c.ShutdownGrace <= 0 {
 		add("shutdown_grace", "%v is not a positive duration", c.ShutdownGrace)
 	}
-	return errors.Join(slices.Concat(faults, c.validateFailedLogin(), c.validateStorages())...)
+	return errors.Join(slices.Concat(faults, c.validateLimits(), c.validateStorages())...)
 }
 
-func (c *Config) validateFailedLogin() []error {
+func (c *Config) validateLimits() []error {
 	var faults []error
-	if c.FailedLoginLimit < 0 {
-		faults = append(faults, fmt.Errorf("failed_login_limit: %d is negative", c.FailedLoginLimit))
+	for key, n := range map[string]int64{
+		"failed_login_limit": c.FailedLoginLimit, "api_user_limit": c.APIUserLimit, "api_address_limit": c.APIAddressLimit,
+	} {
+		if n < 0 {
+			faults = append(faults, fmt.Errorf("%s: %d is negative", key, n))
+		}
 	}
 	for key, d := range map[string]config.Duration{"failed_login_window": c.FailedLoginWindow, "failed_login_ban": c.FailedLoginBan} {
 		if d.D() < time.Second || d.D() > 365*24*time.Hour {

@@ -83,7 +83,9 @@ func (b *base) handler(chain *probe.Set) (http.Handler, error) {
 	rest.Routes(r, rest.Deps{
 		DB: b.db, Redis: b.redis, Access: checker, Auth: people, TwoFactor: second, Gitaly: b.gitaly, Repositories: repositories,
 		ExternalURL: b.site.External, SSHHost: b.site.SSHHost, SSHPort: b.site.SSHPort, SSHUser: b.site.SSHUser,
-		Limits:    rest.Limits{RawFiles: b.cfg.RawBlobRequestLimit, Archives: b.cfg.ArchiveRequestLimit},
+		Limits: rest.Limits{
+			Users: b.cfg.APIUserLimit, Addresses: b.cfg.APIAddressLimit, RawFiles: b.cfg.RawBlobRequestLimit, Archives: b.cfg.ArchiveRequestLimit,
+		},
 		Downloads: b.cfg.RepositoryDownloadsPath,
 		Version:   Version, Revision: Revision, Log: b.log, Now: time.Now,
 	})

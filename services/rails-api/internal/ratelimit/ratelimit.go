@@ -51,6 +51,9 @@ func (l *Limiter) Over(ctx context.Context, name string, limit int64, scopes ...
 	return over, nil
 }
 
+// Reset returns when the present counts end.
+func (l *Limiter) Reset() time.Time { return l.now().Truncate(Window).Add(Window) }
+
 // key names the counter of a scope in the current minute.
 func (l *Limiter) key(name string, scope []string) string {
 	minute := l.now().Truncate(Window).Unix()

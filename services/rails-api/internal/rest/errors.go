@@ -3,9 +3,11 @@ package rest
 import (
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"gitsplit/kit/errs"
 	"gitsplit/services/rails-api/internal/postgres"
@@ -16,9 +18,8 @@ import (
 type failure struct {
 	status   int
 	body     any
-	location string // of a redirect
-
-	retryAfter int // seconds, of a limit
+	location string    // of a redirect
+	reset    time.Time // when to come again, after too many requests
 }
 
 // Error describes the failure for logs.
@@ -102,8 +103,9 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) int {
 	if f.location != "" {
 		w.Header().Set("Location", f.location)
 	}
-	if f.retryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(f.retryAfter))
+	if !f.reset.IsZero() {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64(math.Ceil(f.reset.Sub(a.Now()).Seconds())), 10))
+		w.Header().Set("RateLimit-Reset", strconv.FormatInt(f.reset.Unix(), 10))
 	}
 	for _, name := range []string{"ETag", "Content-Disposition"} { // of the answer that there is not
 		w.Header().Del(name)

@@ -131,7 +131,7 @@ func (a *api) limited(r *http.Request, name string, limit int64, text string, sc
 	}
 	if over {
 		f := message(http.StatusTooManyRequests, text)
-		f.retryAfter = 60
+		f.reset = a.limiter.Reset()
 		return f
 	}
 	return nil

@@ -61,8 +61,10 @@ type Deps struct {
 
 // Limits are how often the same may be asked for within a minute; 0 is any number.
 type Limits struct {
-	RawFiles int64 // a file by its web address, by everybody together
-	Archives int64 // archives of a project, by one user or address
+	Users     int64 // anything, by one user
+	Addresses int64 // anything, from one address without a token in a header
+	RawFiles  int64 // a file by its web address, by everybody together
+	Archives  int64 // archives of a project, by one user or address
 }
 
 // api holds the dependencies and the stores of the handlers.

@@ -64,12 +64,12 @@ func (noJobs) InsertTx(context.Context, pgx.Tx, river.JobArgs, *river.InsertOpts
 	return &rivertype.JobInsertResult{}, nil
 }
 
-func setup(tb testing.TB) *bench {
+func setup(tb testing.TB, change ...func(*rest.Deps)) *bench {
 	tb.Helper()
-	return setupOn(tb, pgtest.New(tb))
+	return setupOn(tb, pgtest.New(tb), change...)
 }
 
-func setupOn(tb testing.TB, db *pgxpool.Pool) *bench {
+func setupOn(tb testing.TB, db *pgxpool.Pool, change ...func(*rest.Deps)) *bench {
 	tb.Helper()
 	b := &bench{tb: tb, db: db, gitaly: newFakeGitaly(tb), now: time.Now().UTC().Truncate(time.Second), log: &bytes.Buffer{}}
 	external, err := url.Parse("https://git.example")
@@ -85,7 +85,7 @@ func setupOn(tb testing.TB, db *pgxpool.Pool) *bench {
 	b.must(err)
 	guard := auth.NewGuard(ratelimit.NewBans(nil, "login", ratelimit.Rule{}), nil, log) // no rule: no Redis
 	b.people = auth.New(auth.Deps{DB: b.db, Guard: guard, Log: log, Now: now})
-	rest.Routes(router, rest.Deps{
+	deps := rest.Deps{
 		DB:           b.db,
 		Access:       access.New(access.Deps{DB: b.db, Repositories: git, Creator: repositories, Site: place, Log: log, Now: now}),
 		Auth:         b.people,
@@ -101,7 +101,11 @@ func setupOn(tb testing.TB, db *pgxpool.Pool) *bench {
 		Revision:     "abc",
 		Log:          log,
 		Now:          now,
-	})
+	}
+	for _, c := range change {
+		c(&deps)
+	}
+	rest.Routes(router, deps)
 	b.http = router
 	b.root = b.person("root", true)
 	return b

@@ -79,6 +79,9 @@ func (a *api) open(r *http.Request, rt route) (*session, error) {
 			return s, err
 		}
 	}
+	if err := a.throttle(r, s); err != nil {
+		return s, err
+	}
 	params, err := param.Parse(r)
 	if err != nil {
 		return s, err
