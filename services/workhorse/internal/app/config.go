@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,7 +83,10 @@ type Config struct {
 	Git      Git          `toml:"git"`
 	Uploads  Uploads      `toml:"uploads"`
 	Archives ArchiveCache `toml:"archive_cache"`
-	LogLevel string       `toml:"log_level"`
+	// LogFile is where the log goes; "" is stderr. LogFormat is json, structured or none.
+	LogFile   string `toml:"log_file"`
+	LogFormat string `toml:"log_format"`
+	LogLevel  string `toml:"log_level"`
 }
 
 // Uploads says where uploads lie before rails-api has them.
@@ -149,8 +153,9 @@ func Defaults() Config {
 			HeldAnswerLimit:       256 * mebi,
 			DrainTimeout:          config.Duration(time.Minute),
 		},
-		Archives: ArchiveCache{Size: 10 * gibi, Age: config.Duration(2 * time.Hour)},
-		LogLevel: "info",
+		Archives:  ArchiveCache{Size: 10 * gibi, Age: config.Duration(2 * time.Hour)},
+		LogFormat: "json",
+		LogLevel:  "info",
 	}
 }
 
@@ -229,6 +234,9 @@ func (c *Config) validateBounds() []error {
 		if n < 0 {
 			faults = append(faults, fmt.Errorf("%s: %d is negative", key, n))
 		}
+	}
+	if !slices.Contains([]string{formatJSON, formatStructured, formatNone}, c.LogFormat) {
+		faults = append(faults, fmt.Errorf("log_format: %q: want json, structured or none", c.LogFormat))
 	}
 	switch strings.ToLower(c.LogLevel) {
 	case "", "debug", "info", "warn", "error":

@@ -11,7 +11,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"gitsplit/kit/config"
-	"gitsplit/kit/logging"
 )
 
 // Version is sent to rails-api in Gitlab-Workhorse and printed by -version. The
@@ -50,11 +49,12 @@ func Main(ctx context.Context, args []string, lookupEnv func(string) (string, bo
 	return exitOK
 }
 
-func run(ctx context.Context, c Config, stderr io.Writer) error {
-	log, err := logging.New(stderr, logging.Options{Service: "gitlab-workhorse", Level: c.LogLevel})
+func run(ctx context.Context, c Config, stderr io.Writer) (err error) {
+	log, closeLog, err := c.openLog(stderr)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, closeLog()) }()
 	redis.SetLogger(libraryLog{log}) // one for the process
 	a, err := New(ctx, c, log)
 	if err != nil {
@@ -126,7 +126,11 @@ func settingFlags(fs *flag.FlagSet, g *Config) map[string]func(*Config) {
 		"adopt X-Request-Id of public requests")
 	fs.StringVar(&g.PrometheusListenAddr, "prometheusListenAddr", g.PrometheusListenAddr,
 		"address of metrics and probes")
+	fs.StringVar(&g.LogFile, "logFile", g.LogFile, "file of the log, instead of stderr")
+	fs.StringVar(&g.LogFormat, "logFormat", g.LogFormat, "format of the log: json, structured or none")
 	return map[string]func(*Config){
+		"logFile":                  func(c *Config) { c.LogFile = g.LogFile },
+		"logFormat":                func(c *Config) { c.LogFormat = g.LogFormat },
 		"apiLimit":                 func(c *Config) { c.APILimit = g.APILimit },
 		"apiQueueLimit":            func(c *Config) { c.APIQueueLimit = g.APIQueueLimit },
 		"apiQueueDuration":         func(c *Config) { c.APIQueueDuration = config.Duration(queue) },

@@ -59,6 +59,7 @@ auth_backend = "ftp://x"
 secret_path = ""
 proxy_body_limit = -1
 log_level = "loud"
+log_format = "text"
 prometheus_listen_addr = "nowhere"
 [[listeners]]
 network = "tcp"
@@ -86,7 +87,7 @@ inflate_ratio = -1
 		{name: "unknown key", args: []string{"-config", write(t, "u.toml", "frob = 1\n")}, code: 2, problem: []string{`unknown key "frob"`}},
 		{name: "no toml", args: []string{"-config", write(t, "n.toml", "= =\n")}, code: 2, problem: []string{"line 1"}},
 		{name: "every fault", args: []string{"-config", bad}, code: 2, problem: []string{"shutdown_timeout: ", "trusted_cidrs_for_x_forwarded_for: ",
-			"trusted_cidrs_for_propagation: ", `network "udp"`, "auth_backend", "secret_path: ", "proxy_body_limit: ", "log_level: ",
+			"trusted_cidrs_for_propagation: ", `network "udp"`, "auth_backend", "secret_path: ", "proxy_body_limit: ", "log_level: ", `log_format: "text": want json, structured or none`,
 			"prometheus_listen_addr: ", "listeners[0]: ", "internal_listener: ", "git.inflate_ratio: "}},
 		{name: "every fault of TLS", args: []string{"-config", write(t, "tls.toml", badTLS)}, code: 2, problem: []string{
 			"listeners[1].tls: certificate \"/nonexistent\"", "listeners[1].tls: certificate \"/nonexistent\", key \"\"",
@@ -264,3 +265,29 @@ addr = ":1"
 [internal_listener.tls]
 max_version = "tls1.3"
 `
+
+// The log goes where the flags say, in the form that they say.
+func TestMain_log(t *testing.T) {
+	t.Parallel()
+	for format, want := range map[string]string{"json": `"msg":"stopped"`, "structured": "msg=stopped", "none": ""} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "log")
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // it starts and stops
+		var stderr bytes.Buffer
+		code := app.Main(ctx, []string{"-logFile", file, "-logFormat", format, "-listenNetwork", "unix", "-listenAddr", filepath.Join(dir, "s"),
+			"-secretPath", write(t, "secret", base64.StdEncoding.EncodeToString(make([]byte, 32))), "-authSocket", filepath.Join(dir, "r")}, env(), io.Discard, &stderr)
+		if code != 0 || stderr.Len() > 0 {
+			t.Errorf("%s: exit code %d, stderr %q", format, code, stderr.String())
+		}
+		text, err := os.ReadFile(file)
+		if (format == "none") != os.IsNotExist(err) || !strings.Contains(string(text), want) {
+			t.Errorf("%s: the log is %q, %v", format, text, err)
+		}
+	}
+	var stderr bytes.Buffer
+	code := app.Main(t.Context(), []string{"-logFile", "/nonexistent/log"}, env(), io.Discard, &stderr)
+	if code != 1 || !strings.Contains(stderr.String(), "log_file: open /nonexistent/log") {
+		t.Errorf("exit code %d, %q", code, stderr.String())
+	}
+}
