@@ -1,6 +1,7 @@
 package githttp
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -60,11 +61,11 @@ func (m *Metrics) session(w http.ResponseWriter, r *http.Request, service string
 // traffic is session for a pack request: at the end it also logs what went out, so
 // that traffic can be summed up by project (wire/workhorse.md §1.5). The service is
 // logged as git_service, for "service" is workhorse itself.
-func (s *Service) traffic(w http.ResponseWriter, r *http.Request, service string, a *preauth.Answer) (http.ResponseWriter, func()) {
-	counted, done := s.Metrics.session(w, r, service)
-	return counted, func() {
-		done()
-		s.Log.InfoContext(r.Context(), "git_traffic", slog.String("git_service", service), slog.Int64("written_bytes", counted.n),
+func (s *Service) traffic(w http.ResponseWriter, r *http.Request, service string, a *preauth.Answer) (_ http.ResponseWriter, done func(context.Context)) {
+	counted, end := s.Metrics.session(w, r, service)
+	return counted, func(ctx context.Context) {
+		end()
+		s.Log.InfoContext(ctx, "git_traffic", slog.String("git_service", service), slog.Int64("written_bytes", counted.n),
 			slog.Int64("project_id", a.ProjectID), slog.Int64("root_namespace_id", a.RootNamespaceID))
 	}
 }

@@ -17,7 +17,7 @@ func (s *Service) ReceivePack(w http.ResponseWriter, r *http.Request, a *preauth
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	w, done := s.traffic(w, r, receivePack, a)
-	defer done()
+	defer done(r.Context())
 	out := newAnswer(w, "application/x-git-receive-pack-result")
 	held := &hold{dst: out, tempDir: s.TempDir, limit: s.Limits.HeldAnswer}
 	body := &requestBody{src: r.Body, atEnd: held.release, onBreak: cancel}

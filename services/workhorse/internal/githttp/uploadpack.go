@@ -19,7 +19,7 @@ func (s *Service) UploadPack(w http.ResponseWriter, r *http.Request, a *preauth.
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	w, done := s.traffic(w, r, uploadPack, a)
-	defer done()
+	defer done(r.Context())
 	limit(r, s.Limits.UploadPackBody)
 	body := &requestBody{src: r.Body, atEnd: func() {}, onBreak: cancel}
 	if s.Limits.UploadPackTime > 0 {
