@@ -48,6 +48,7 @@ func New(o Options) *Sender {
 		"git-diff":         s.diff,
 		"git-format-patch": s.patch,
 		"git-snapshot":     s.snapshot,
+		"send-url":         s.url,
 	}
 	return s
 }
