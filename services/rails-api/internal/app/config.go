@@ -11,6 +11,7 @@ import (
 
 	"gitsplit/kit/config"
 	"gitsplit/kit/netx"
+	"gitsplit/services/rails-api/internal/rest"
 	"gitsplit/services/rails-api/internal/storage"
 )
 
@@ -196,6 +197,11 @@ func (c *Config) validateLimits() []error {
 		faults = append(faults, fmt.Errorf("failed_login_exempt: %w", err))
 	}
 	return faults
+}
+
+// restLimits are how often the REST API may be asked.
+func (c *Config) restLimits() rest.Limits {
+	return rest.Limits{Users: c.APIUserLimit, Addresses: c.APIAddressLimit, RawFiles: c.RawBlobRequestLimit, Archives: c.ArchiveRequestLimit}
 }
 
 // failedLoginExempt are the networks from which nobody is banned.

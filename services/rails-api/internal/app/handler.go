@@ -64,11 +64,10 @@ func (b *base) handler(chain *probe.Set) (http.Handler, error) {
 		DB: b.db, Repositories: b.gitaly, Creator: repositories, Site: b.site, Log: b.log, Now: time.Now, OTPSession: b.cfg.otpSession(),
 		WithoutLFS: !b.cfg.LFSEnabled,
 	})
-	guard, err := b.guard()
+	people, err := b.people()
 	if err != nil {
 		return nil, err
 	}
-	people := auth.New(auth.Deps{DB: b.db, Guard: guard, Log: b.log, Now: time.Now})
 	notices := notice.New(b.redis, b.site)
 
 	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
@@ -83,11 +82,7 @@ func (b *base) handler(chain *probe.Set) (http.Handler, error) {
 	rest.Routes(r, rest.Deps{
 		DB: b.db, Redis: b.redis, Access: checker, Auth: people, TwoFactor: second, Gitaly: b.gitaly, Repositories: repositories,
 		ExternalURL: b.site.External, SSHHost: b.site.SSHHost, SSHPort: b.site.SSHPort, SSHUser: b.site.SSHUser,
-		Limits: rest.Limits{
-			Users: b.cfg.APIUserLimit, Addresses: b.cfg.APIAddressLimit, RawFiles: b.cfg.RawBlobRequestLimit, Archives: b.cfg.ArchiveRequestLimit,
-		},
-		Downloads: b.cfg.RepositoryDownloadsPath,
-		Version:   Version, Revision: Revision, Log: b.log, Now: time.Now,
+		Limits: b.cfg.restLimits(), Downloads: b.cfg.RepositoryDownloadsPath, Version: Version, Revision: Revision, Log: b.log, Now: time.Now,
 	})
 	githttp.Routes(r, githttp.Deps{
 		Access: checker, Auth: people, Gitaly: b.gitaly, Notices: notices, Site: b.site, Secrets: workhorse,
@@ -97,18 +92,27 @@ func (b *base) handler(chain *probe.Set) (http.Handler, error) {
 		DB: b.db, Access: checker, Auth: people, Tokens: lfs, Storage: b.files, Uploads: uploaded.New(workhorse, time.Now, b.files.TempDir()),
 		Site: b.site, Log: b.log, Now: time.Now,
 	})
-	r.Path("/-/health").Methods(http.MethodGet, http.MethodHead).HandlerFunc(alive("text/plain", "GitLab OK"))
-	r.Path("/-/liveness").Methods(http.MethodGet, http.MethodHead).HandlerFunc(alive("application/json", `{"status":"ok"}`))
-	r.Path("/-/readiness").Methods(http.MethodGet, http.MethodHead).HandlerFunc(readiness(chain))
+	healthRoutes(r, chain)
 	r.PathPrefix("/").HandlerFunc(nothingHere)
 	return r, nil
 }
 
-// guard stops those who guess credentials.
-func (b *base) guard() (*auth.Guard, error) {
+// healthRoutes are what workhorse asks about the whole chain.
+func healthRoutes(r *mux.Router, chain *probe.Set) {
+	r.Path("/-/health").Methods(http.MethodGet, http.MethodHead).HandlerFunc(alive("text/plain", "GitLab OK"))
+	r.Path("/-/liveness").Methods(http.MethodGet, http.MethodHead).HandlerFunc(alive("application/json", `{"status":"ok"}`))
+	r.Path("/-/readiness").Methods(http.MethodGet, http.MethodHead).HandlerFunc(readiness(chain))
+}
+
+// people knows who signs in, and stops those who guess.
+func (b *base) people() (*auth.Authenticator, error) {
 	exempt, err := b.cfg.failedLoginExempt()
+	if err != nil {
+		return nil, err
+	}
 	rule := ratelimit.Rule{Failures: b.cfg.FailedLoginLimit, Within: b.cfg.FailedLoginWindow.D(), For: b.cfg.FailedLoginBan.D()}
-	return auth.NewGuard(ratelimit.NewBans(b.redis, "login", rule), exempt, b.log), err
+	guard := auth.NewGuard(ratelimit.NewBans(b.redis, "login", rule), exempt, b.log)
+	return auth.New(auth.Deps{DB: b.db, Guard: guard, Log: b.log, Now: time.Now}), nil
 }
 
 // box opens what the database holds sealed.
