@@ -74,7 +74,7 @@ func (b *base) handler(chain *probe.Set) (http.Handler, error) {
 	r.Use(correlation.Middleware(fromWorkhorse), logging.HTTPAccess(b.log, routeName), b.measure(), b.recoverPanic)
 	internalapi.Routes(r, internalapi.Deps{
 		DB: b.db, Redis: b.redis, Access: checker, Gitaly: b.gitaly, Events: event.New(b.db, jobs, time.Now), Notices: notices,
-		TwoFactor: second, LFS: lfs, Limiter: ratelimit.New(b.redis, time.Now), OperationLimit: b.cfg.ShellOperationLimit,
+		TwoFactor: second, LFS: lfs, Files: b.files, Limiter: ratelimit.New(b.redis, time.Now), OperationLimit: b.cfg.ShellOperationLimit,
 		Counter: counter.New(b.redis, b.log), Branches: branchcache.New(b.redis), Site: b.site, Secrets: shell,
 		ReceiveOptions: b.cfg.receiveOptions(), Version: Version, Revision: Revision, Log: b.log, Now: time.Now,
 	})

@@ -3,8 +3,10 @@ package internalapi_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -311,4 +313,33 @@ func TestAllowed_rateLimit(t *testing.T) {
 	if got := over.ask("user_id", "1", "git-upload-pack", "a/b"); got.status != 404 {
 		t.Errorf("without Redis: %d %s", got.status, got.body)
 	}
+}
+
+// TestLFSObject: gitaly gets the objects of the project that it names.
+func TestLFSObject(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ada := b.User("ada")
+	p, q := b.Project(ada.NamespaceID, "p", visibility.Private), b.Project(ada.NamespaceID, "q", visibility.Private)
+	o := b.LFSObject(p, "content")
+	get := func(oid, repository string) answer {
+		return b.get("/lfs", url.Values{"oid": {oid}, "gl_repository": {repository}})
+	}
+	got := get(o.OID, p.GLRepository())
+	if h := got.header; got.status != 200 || !strings.HasSuffix(h.Get("X-Sendfile"), "/"+o.Key()) || h.Get("Content-Type") != "application/octet-stream" {
+		t.Errorf("%d %v", got.status, h)
+	}
+	get("", p.GLRepository()).want(t, 400, `{"error":"oid is missing"}`)
+	get(o.OID, "").want(t, 400, `{"error":"gl_repository is missing"}`)
+	const nothing = `{"message":"404 Not found"}`
+	get(o.OID, q.GLRepository()).want(t, 404, nothing)
+	get(o.OID, "wiki-1").want(t, 404, nothing)
+	get(o.OID, "project-999999").want(t, 404, nothing)
+	get("a\x00b", p.GLRepository()).want(t, 404, nothing)
+	b.Must(b.Files.Delete(t.Context(), o.Key()))
+	get(o.OID, p.GLRepository()).want(t, 404, `{"message":"the file is not stored"}`)
+	off := false
+	_, err := project.New(b.DB).Update(t.Context(), p.ID, project.Changes{LFSEnabled: &off})
+	b.Must(err)
+	get(o.OID, p.GLRepository()).want(t, 404, nothing)
 }

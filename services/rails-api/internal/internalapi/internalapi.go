@@ -27,6 +27,7 @@ import (
 	"gitsplit/services/rails-api/internal/ratelimit"
 	"gitsplit/services/rails-api/internal/site"
 	"gitsplit/services/rails-api/internal/sshca"
+	"gitsplit/services/rails-api/internal/storage"
 	"gitsplit/services/rails-api/internal/token"
 	"gitsplit/services/rails-api/internal/twofactor"
 	"gitsplit/services/rails-api/internal/user"
@@ -45,6 +46,7 @@ type Deps struct {
 	// TwoFactor checks one-time passwords, LFS signs the tokens of git-lfs.
 	TwoFactor *twofactor.Service
 	LFS       *lfstoken.Signer
+	Files     *storage.Store
 	Site      site.Site
 	Secrets   [][]byte // keys of the callers' JWT, two while they change
 	// Limiter counts access checks; OperationLimit is how many of one kind an actor or
@@ -93,7 +95,7 @@ func Routes(r *mux.Router, d Deps) {
 		{http.MethodPost, wire.PathPreReceive, maxBody, a.preReceive},
 		{http.MethodPost, wire.PathPostReceive, maxChangesBody, a.postReceive},
 		{http.MethodPost, wire.PathLFSAuth, maxBody, a.lfsAuthenticate},
-		{http.MethodGet, "/lfs", maxBody, notOffered("404 Not found")},
+		{http.MethodGet, "/lfs", maxBody, a.lfsObject},
 		{http.MethodPost, wire.PathTwoFactorCodes, maxBody, a.twoFactorCodes},
 		{http.MethodPost, wire.PathTwoFactorOTP, maxBody, a.manualOTP},
 		{http.MethodPost, wire.PathTwoFactorPush, maxBody, unsuccessful("Feature is not available")},
@@ -119,6 +121,11 @@ func (a *api) serve(limit int64, h handler) http.Handler {
 			return
 		}
 		answer, err := h(r, body)
+		if key, ok := answer.(storedFile); ok {
+			if err = a.Files.Send(r.Context(), w, string(key), "application/octet-stream", ""); err == nil {
+				return
+			}
+		}
 		if err != nil {
 			a.fail(w, r, err)
 			return

@@ -45,7 +45,7 @@ func setupOn(on *railstest.Bench, change ...func(*internalapi.Deps)) *bench {
 	lfs, err := lfstoken.New(b.Box, b.Now)
 	b.Must(err)
 	d := internalapi.Deps{
-		TwoFactor: b.TwoFactor, LFS: lfs, Limiter: ratelimit.New(b.Redis, b.Now), OperationLimit: 1000,
+		TwoFactor: b.TwoFactor, LFS: lfs, Files: b.Files, Limiter: ratelimit.New(b.Redis, b.Now), OperationLimit: 1000,
 		DB: b.DB, Redis: b.Redis, Access: b.Access, Gitaly: b.Gitaly, Events: b.Events, Notices: notice.New(b.Redis, b.Site),
 		Counter: counter.New(b.Redis, b.Log), Branches: branchcache.New(b.Redis), Site: b.Site, Secrets: [][]byte{[]byte(secret)},
 		ReceiveOptions: []string{"receive.maxInputSize=1048576"}, Version: "18.2.0", Revision: "abc", Log: b.Log, Now: b.Now,
@@ -186,7 +186,6 @@ func TestCheck(t *testing.T) {
 func TestNotOffered(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.get("/lfs", nil).want(t, 404, `{"message":"404 Not found"}`)
 	b.post("/two_factor_push_otp_check", map[string]any{"key_id": "1"}).want(t, 200, `{"success":false,"message":"Feature is not available"}`)
 	b.post("/shellhorse/git_audit_event", map[string]any{"key_id": 1}).want(t, 200, `{"status":false,"message":"No git audit event needed"}`)
 }

@@ -6,8 +6,44 @@ import (
 
 	"gitsplit/kit/errs"
 	"gitsplit/services/rails-api/internal/access"
+	"gitsplit/services/rails-api/internal/lfs"
 	"gitsplit/services/rails-api/internal/lfstoken"
+	"gitsplit/services/rails-api/internal/project"
 )
+
+// storedFile is an answer that workhorse sends: the key of a file in storage.
+type storedFile string
+
+// lfsObject answers GET /internal/lfs, by which gitaly puts large files into
+// archives (wire/internal-api.md §3.9).
+func (a *api) lfsObject(r *http.Request, _ []byte) (any, error) {
+	for _, name := range []string{"oid", "gl_repository"} {
+		if r.URL.Query().Get(name) == "" {
+			return statusAnswer{http.StatusBadRequest, map[string]string{"error": name + " is missing"}}, nil
+		}
+	}
+	nothing := errs.New(errs.NotFound, "404 Not found")
+	id, ok := project.IDOf(r.URL.Query().Get("gl_repository"))
+	if !ok {
+		return nil, nothing
+	}
+	p, err := a.projects.ByID(r.Context(), id)
+	if err == nil && !a.Access.TakesLFS(p) {
+		err = nothing
+	}
+	var o lfs.Object
+	if err == nil {
+		o, err = lfs.New(a.DB).Get(r.Context(), p.ID, r.URL.Query().Get("oid"))
+	}
+	switch errs.KindOf(err) {
+	case errs.NotFound, errs.Invalid:
+		err = nothing
+	}
+	if err != nil {
+		return nil, err
+	}
+	return storedFile(o.Key()), nil
+}
 
 // lfsRequest asks for a credential for the LFS endpoints of a project.
 type lfsRequest struct {
