@@ -80,6 +80,9 @@ type Config struct {
 	// LFSRemovalDelay is how long a large file is kept that no project has any more.
 	LFSRemovalDelay config.Duration `yaml:"lfs_removal_delay"`
 
+	// MaxAttachmentSize bounds one file attached to a project, in MiB; 0 is no bound.
+	MaxAttachmentSize int64 `yaml:"max_attachment_size"`
+
 	// InitialRootPasswordFile and InitialRootTokenFile seed the first account, when there is none.
 	InitialRootPasswordFile string `yaml:"initial_root_password_file"`
 	InitialRootTokenFile    string `yaml:"initial_root_token_file"`
@@ -113,7 +116,7 @@ func Default() Config {
 	return Config{
 		SSHPort: 22, SSHUser: "git", DatabaseConnections: 10, ReceiveMaxInputSize: 5 * 1024, SidekiqConcurrency: 4,
 		LFSEnabled: true, LFSRemovalDelay: config.Duration(24 * time.Hour),
-		ObjectStorage: "file:///var/opt/gitsplit/objects", GitTwoFactorSessionExpiry: 15, ShellOperationLimit: 600,
+		ObjectStorage: "file:///var/opt/gitsplit/objects", MaxAttachmentSize: 100, GitTwoFactorSessionExpiry: 15, ShellOperationLimit: 600,
 		RawBlobRequestLimit: 300, ArchiveRequestLimit: 60, APIUserLimit: 6000, APIAddressLimit: 3000,
 		FailedLoginLimit: 10, FailedLoginWindow: config.Duration(time.Minute), FailedLoginBan: config.Duration(time.Hour),
 		FailedLoginExempt: []string{"127.0.0.0/8", "::1"}, ShutdownGrace: config.Duration(10 * time.Second), LogLevel: "info",
@@ -154,6 +157,9 @@ func (c *Config) Validate() error {
 	}
 	if _, err := storage.Open(c.ObjectStorage); err != nil {
 		add("object_storage", "%w", err)
+	}
+	if c.MaxAttachmentSize < 0 || c.MaxAttachmentSize > 1<<40 {
+		add("max_attachment_size", "%d is no size in MiB", c.MaxAttachmentSize)
 	}
 	if c.ShellOperationLimit < 0 {
 		add("gitlab_shell_operation_limit", "%d is negative", c.ShellOperationLimit)

@@ -79,7 +79,9 @@ func (b *base) handler(chain *probe.Set) (http.Handler, error) {
 		ReceiveOptions: b.cfg.receiveOptions(), Version: Version, Revision: Revision, Log: b.log, Now: time.Now,
 	})
 	r.Path("/api/v4/geo/proxy").Methods(http.MethodGet).HandlerFunc(noGeo)
+	uploads := uploaded.New(workhorse, time.Now, b.files.TempDir())
 	rest.Routes(r, rest.Deps{
+		Files: b.files, Uploads: uploads, MaxAttachment: b.cfg.MaxAttachmentSize << 20,
 		DB: b.db, Redis: b.redis, Access: checker, Auth: people, TwoFactor: second, Gitaly: b.gitaly, Repositories: repositories,
 		ExternalURL: b.site.External, SSHHost: b.site.SSHHost, SSHPort: b.site.SSHPort, SSHUser: b.site.SSHUser,
 		Limits: b.cfg.restLimits(), Downloads: b.cfg.RepositoryDownloadsPath, Version: Version, Revision: Revision, Log: b.log, Now: time.Now,
@@ -89,7 +91,7 @@ func (b *base) handler(chain *probe.Set) (http.Handler, error) {
 		ReceiveOptions: b.cfg.receiveOptions(), Log: b.log, Now: time.Now,
 	})
 	lfshttp.Routes(r, lfshttp.Deps{
-		DB: b.db, Access: checker, Auth: people, Tokens: lfs, Storage: b.files, Uploads: uploaded.New(workhorse, time.Now, b.files.TempDir()),
+		DB: b.db, Access: checker, Auth: people, Tokens: lfs, Storage: b.files, Uploads: uploads,
 		Site: b.site, Log: b.log, Now: time.Now,
 	})
 	healthRoutes(r, chain)

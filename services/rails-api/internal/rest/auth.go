@@ -14,7 +14,7 @@ import (
 )
 
 // need says what a route asks of its caller, besides the scope that its method asks for: api for changes, api or read_api for reading.
-type need uint8
+type need uint16
 
 const (
 	// anyone: everybody is served what everybody may see; changes still ask for a user.
@@ -33,6 +33,8 @@ const (
 	anyScope
 	// selfRotate routes may be called with the scope self_rotate.
 	selfRotate
+	// ownBody routes read their body themselves; their parameters are those of the query.
+	ownBody
 )
 
 // scopeSelfRotate lets a token rotate itself and nothing else.

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"mime"
 	"net/http"
 	"net/url"
 	"path"
@@ -118,11 +117,4 @@ func headerText(s string) string {
 		return url.PathEscape(s)
 	}
 	return s
-}
-
-func attachment(name string) string {
-	if v := mime.FormatMediaType("attachment", map[string]string{"filename": name}); v != "" {
-		return v
-	}
-	return "attachment"
 }

@@ -16,6 +16,7 @@ import (
 	"gitsplit/services/rails-api/internal/gitaly"
 	"gitsplit/services/rails-api/internal/project"
 	"gitsplit/services/rails-api/internal/rest/entity"
+	"gitsplit/services/rails-api/internal/storage"
 )
 
 func (a *api) blobRoutes() []route {
@@ -38,7 +39,7 @@ func caller(r *http.Request) gitaly.Caller {
 // content gives raw content of users a type that no browser runs, and a name (security-baseline.md H5).
 func content(h http.Header, name string) {
 	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("Content-Disposition", attachment(name))
+	h.Set("Content-Disposition", storage.Disposition(name))
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 }
 

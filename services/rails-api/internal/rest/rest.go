@@ -17,6 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"gitsplit/services/rails-api/internal/access"
+	"gitsplit/services/rails-api/internal/attachment"
 	"gitsplit/services/rails-api/internal/auth"
 	"gitsplit/services/rails-api/internal/bot"
 	"gitsplit/services/rails-api/internal/deploytoken"
@@ -31,8 +32,10 @@ import (
 	"gitsplit/services/rails-api/internal/ratelimit"
 	"gitsplit/services/rails-api/internal/site"
 	"gitsplit/services/rails-api/internal/sshca"
+	"gitsplit/services/rails-api/internal/storage"
 	"gitsplit/services/rails-api/internal/token"
 	"gitsplit/services/rails-api/internal/twofactor"
+	"gitsplit/services/rails-api/internal/uploaded"
 	"gitsplit/services/rails-api/internal/user"
 )
 
@@ -47,16 +50,20 @@ type Deps struct {
 	TwoFactor    *twofactor.Service
 	Gitaly       *gitaly.Client
 	Repositories *projectrepo.Service
-	Limits       Limits
-	Downloads    string   // directory on workhorse's host where archives are kept; "" keeps none
-	ExternalURL  *url.URL // the one public address; clone URLs and Link headers follow from it
-	SSHHost      string
-	SSHPort      int
-	SSHUser      string
-	Version      string // as GET version tells it
-	Revision     string
-	Log          *slog.Logger
-	Now          func() time.Time
+	// Files keeps attachments, of MaxAttachment bytes at most (0 is no limit); Uploads reads them from workhorse.
+	Files         *storage.Store
+	Uploads       *uploaded.Receiver
+	MaxAttachment int64
+	Limits        Limits
+	Downloads     string   // directory on workhorse's host where archives are kept; "" keeps none
+	ExternalURL   *url.URL // the one public address; clone URLs and Link headers follow from it
+	SSHHost       string
+	SSHPort       int
+	SSHUser       string
+	Version       string // as GET version tells it
+	Revision      string
+	Log           *slog.Logger
+	Now           func() time.Time
 }
 
 // Limits are how often the same may be asked for within a minute; 0 is any number.
@@ -83,6 +90,7 @@ type api struct {
 	protections  *protection.Store
 	handover     *handover.Service
 	limiter      *ratelimit.Limiter
+	attachments  *attachment.Store
 }
 
 // handler serves one request; what it returns is written by serve. It writes nothing before it can no longer fail.
@@ -111,6 +119,7 @@ func Routes(r *mux.Router, d Deps) {
 		projects:     project.New(d.DB),
 		members:      member.New(d.DB),
 		protections:  protection.New(d.DB),
+		attachments:  attachment.New(d.DB, d.Files),
 		handover:     &handover.Service{Gitaly: d.Gitaly, Downloads: d.Downloads},
 		limiter:      ratelimit.New(d.Redis, d.Now),
 	}
@@ -144,7 +153,7 @@ func (a *api) routes() []route {
 	for _, part := range [][]route{
 		a.metaRoutes(), a.userRoutes(), a.keyRoutes(), a.tokenRoutes(), a.namespaceRoutes(), a.groupRoutes(), a.memberRoutes(),
 		a.projectRoutes(), a.protectedBranchRoutes(), a.deployKeyRoutes(), a.deployTokenRoutes(), a.accessTokenRoutes(), a.twoFactorRoutes(), a.sshCertificateRoutes(), a.branchRoutes(),
-		a.diffRoutes(), a.commitRoutes(), a.blobRoutes(), a.archiveRoutes(), a.treeRoutes(), a.fileRoutes(),
+		a.diffRoutes(), a.commitRoutes(), a.blobRoutes(), a.archiveRoutes(), a.treeRoutes(), a.fileRoutes(), a.attachmentRoutes(),
 	} {
 		all = append(all, part...)
 	}

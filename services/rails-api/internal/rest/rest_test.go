@@ -31,8 +31,10 @@ import (
 	"gitsplit/services/rails-api/internal/rest"
 	"gitsplit/services/rails-api/internal/sealed"
 	"gitsplit/services/rails-api/internal/site"
+	"gitsplit/services/rails-api/internal/storage"
 	"gitsplit/services/rails-api/internal/token"
 	"gitsplit/services/rails-api/internal/twofactor"
+	"gitsplit/services/rails-api/internal/uploaded"
 	"gitsplit/services/rails-api/internal/user"
 	"gitsplit/services/rails-api/internal/visibility"
 )
@@ -48,6 +50,7 @@ type bench struct {
 	now    time.Time
 	log    *bytes.Buffer
 	people *auth.Authenticator
+	files  *storage.Store
 	root   person // an administrator
 }
 
@@ -85,6 +88,9 @@ func setupOn(tb testing.TB, db *pgxpool.Pool, change ...func(*rest.Deps)) *bench
 	b.must(err)
 	guard := auth.NewGuard(ratelimit.NewBans(nil, "login", ratelimit.Rule{}), nil, log) // no rule: no Redis
 	b.people = auth.New(auth.Deps{DB: b.db, Guard: guard, Log: log, Now: now})
+	files, err := storage.Open("file://" + tb.TempDir())
+	b.must(err)
+	b.files = files
 	deps := rest.Deps{
 		DB:           b.db,
 		Access:       access.New(access.Deps{DB: b.db, Repositories: git, Creator: repositories, Site: place, Log: log, Now: now}),
@@ -99,8 +105,12 @@ func setupOn(tb testing.TB, db *pgxpool.Pool, change ...func(*rest.Deps)) *bench
 		SSHUser:      "git",
 		Version:      "1.2.3",
 		Revision:     "abc",
-		Log:          log,
-		Now:          now,
+		Files:        files,
+		Uploads:      uploaded.New([][]byte{workhorseKey()}, time.Now, files.TempDir()),
+
+		MaxAttachment: 1000,
+		Log:           log,
+		Now:           now,
 	}
 	for _, c := range change {
 		c(&deps)

@@ -82,7 +82,11 @@ func (a *api) open(r *http.Request, rt route) (*session, error) {
 	if err := a.throttle(r, s); err != nil {
 		return s, err
 	}
-	params, err := param.Parse(r)
+	parse := param.Parse
+	if rt.need&ownBody != 0 {
+		parse = param.ParseQuery
+	}
+	params, err := parse(r)
 	if err != nil {
 		return s, err
 	}

@@ -19,6 +19,7 @@ import (
 func (a *api) webRoutes() []route {
 	const project = "/{id:[^/]+/.+?}/-"
 	return []route{
+		{"GET", "/-/project/{id:[0-9]+}/uploads/{secret:[0-9a-f]{32}}/{name}", anyone, a.getAttachment},
 		{"GET", project + "/raw/{rest:.+}", anyone | readRepository, a.webRaw},
 		{"GET", project + "/archive/{ref:.+}/{name:[^/]+}", anyone | readRepository, a.webArchive},
 		{"GET", project + "/commit/{sha:[^/]+}.{kind:diff|patch}", anyone | readRepository, a.webCommit},

@@ -112,15 +112,15 @@ func (s *Store) Send(ctx context.Context, w http.ResponseWriter, key, contentTyp
 	h.Set("Content-Type", contentType)
 	h.Set("X-Content-Type-Options", "nosniff")
 	if name != "" {
-		h.Set("Content-Disposition", attachment(name))
+		h.Set("Content-Disposition", Disposition(name))
 	}
 	w.WriteHeader(http.StatusOK)
 	return nil
 }
 
-// attachment is the disposition of a file that is to be kept; names that are not
+// Disposition is the Content-Disposition of a file that is to be kept; names that are not
 // plain are encoded (RFC 6266).
-func attachment(name string) string {
+func Disposition(name string) string {
 	if v := mime.FormatMediaType("attachment", map[string]string{"filename": name}); v != "" {
 		return v
 	}

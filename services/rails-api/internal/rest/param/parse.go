@@ -28,12 +28,10 @@ var (
 
 // Parse reads the query and, unless it is a GET or HEAD, the body of the request. A name in both is taken from the body.
 func Parse(r *http.Request) (*Set, error) {
-	s := &Set{values: make(map[string]any)}
-	query, err := url.ParseQuery(r.URL.RawQuery)
+	s, err := ParseQuery(r)
 	if err != nil {
-		return nil, errors.Join(ErrMalformed, err)
+		return nil, err
 	}
-	s.addForm(query)
 	if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Body == nil {
 		return s, nil
 	}
@@ -48,6 +46,17 @@ func Parse(r *http.Request) (*Set, error) {
 		return s, nil
 	}
 	return s, s.addBody(r.Header.Get("Content-Type"), body)
+}
+
+// ParseQuery is Parse without the body, which is left unread.
+func ParseQuery(r *http.Request) (*Set, error) {
+	s := &Set{values: make(map[string]any)}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, errors.Join(ErrMalformed, err)
+	}
+	s.addForm(query)
+	return s, nil
 }
 
 func (s *Set) addBody(contentType string, body []byte) error {
