@@ -14,10 +14,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -84,6 +86,7 @@ func (f *fakeGitaly) serve(t testing.TB) {
 	}
 	auth := gitalyauth.Options{Token: gitalyToken}
 	srv := grpc.NewServer(grpc.Creds(backchannel.ServerCredentials(insecure.NewCredentials())),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}), // as gitaly's
 		grpc.UnaryInterceptor(gitalyauth.UnaryInterceptor(auth)), grpc.StreamInterceptor(gitalyauth.StreamInterceptor(auth)))
 	gitalypb.RegisterSmartHTTPServiceServer(srv, f)
 	gitalypb.RegisterBlobServiceServer(srv, f.data)
