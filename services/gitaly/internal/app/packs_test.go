@@ -142,7 +142,7 @@ func TestPacks_shared(t *testing.T) {
 func TestPacks_cached(t *testing.T) {
 	t.Parallel()
 	tr, traced := newTrace(t)
-	b := setup(t, shareAll, traced)
+	b := setup(t, shareAll, traced, func(c *app.Config) { c.PackObjectsCache.MinOccurrences = 0 }) // kept, however slow the clones are
 	dir := b.create(t, rel)
 	c := b.client(t)
 	http := b.httpBridge(t) + "/" + rel
