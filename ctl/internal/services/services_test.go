@@ -30,7 +30,7 @@ func plan(t *testing.T) Plan {
 	return Plan{
 		Home: h, Bin: "/opt/bin", Redis: "/usr/bin/redis-server", Postgres: pg.Cluster{Sockets: "/run/pg", Role: "git", Bin: "/pg"},
 		Settings: settings.Settings{
-			Bind: netip.MustParseAddr("127.0.0.1"), HTTPPort: 8080, SSHPort: 2222, ExternalURL: "http://h:8080", Host: "h",
+			Bind: netip.MustParseAddr("127.0.0.1"), HTTPPort: 8080, HTTPSPort: 8443, SSHPort: 2222, ExternalURL: "http://h:8080", Host: "h",
 		},
 	}
 }
