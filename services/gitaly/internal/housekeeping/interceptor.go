@@ -37,10 +37,13 @@ func (i Interceptors) Stream(srv any, stream grpc.ServerStream, info *grpc.Strea
 	if !m.Mutates() {
 		return next(srv, stream)
 	}
-	s := &firstMessage{ServerStream: stream, method: m}
-	err := next(srv, s)
+	var repo *gitalypb.Repository
+	err := next(srv, method.First(stream, func(req any) error {
+		repo = m.Repository(req)
+		return nil
+	}))
 	if err == nil {
-		i.wrote(s.repo)
+		i.wrote(repo)
 	}
 	return err
 }
@@ -49,20 +52,4 @@ func (i Interceptors) wrote(msg *gitalypb.Repository) {
 	if repo, err := i.Locator.Locate(msg); err == nil {
 		i.Scheduler.Wrote(repo)
 	}
-}
-
-// firstMessage remembers the repository of a stream's first message.
-type firstMessage struct {
-	grpc.ServerStream
-	method method.Method
-	seen   bool
-	repo   *gitalypb.Repository
-}
-
-func (s *firstMessage) RecvMsg(m any) error {
-	err := s.ServerStream.RecvMsg(m)
-	if err == nil && !s.seen {
-		s.seen, s.repo = true, s.method.Repository(m)
-	}
-	return err
 }

@@ -46,25 +46,10 @@ func (i Interceptors) Stream(srv any, stream grpc.ServerStream, info *grpc.Strea
 	if !m.Mutates() {
 		return next(srv, stream)
 	}
-	s := &writer{ServerStream: stream, owner: i, method: m, done: func() {}}
-	defer func() { s.done() }()
-	return next(srv, s)
-}
-
-// writer is the stream of an RPC that may write.
-type writer struct {
-	grpc.ServerStream
-	owner  Interceptors
-	method method.Method
-	seen   bool
-	done   func()
-}
-
-// RecvMsg begins the change with the first message, before the handler has it.
-func (w *writer) RecvMsg(m any) error {
-	err := w.ServerStream.RecvMsg(m)
-	if err == nil && !w.seen {
-		w.seen, w.done = true, w.owner.write(w.method, m)
-	}
-	return err
+	done := func() {}
+	defer func() { done() }()
+	return next(srv, method.First(stream, func(req any) error {
+		done = i.write(m, req)
+		return nil
+	}))
 }

@@ -112,29 +112,13 @@ func (i *Interceptors) Unary(ctx context.Context, req any, info *grpc.UnaryServe
 
 // Stream limits streams once their first message is read, until they end.
 func (i *Interceptors) Stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	s := &limitedStream{ServerStream: stream, owner: i, method: info.FullMethod, release: func() {}}
-	defer func() { s.release() }()
-	return next(srv, s)
-}
-
-type limitedStream struct {
-	grpc.ServerStream
-	owner   *Interceptors
-	method  string
-	seen    bool
-	release func()
-}
-
-// RecvMsg waits after the first message.
-func (s *limitedStream) RecvMsg(m any) error {
-	if err := s.ServerStream.RecvMsg(m); err != nil || s.seen {
+	release := func() {}
+	defer func() { release() }()
+	return next(srv, method.First(stream, func(req any) error {
+		turn, err := i.acquire(stream.Context(), info.FullMethod, true, req)
+		if err == nil {
+			release = turn
+		}
 		return err
-	}
-	s.seen = true
-	release, err := s.owner.acquire(s.Context(), s.method, true, m)
-	if err != nil {
-		return err
-	}
-	s.release = release
-	return nil
+	}))
 }
