@@ -29,7 +29,10 @@ const (
 // ErrInvalid is the error of every token that is not accepted.
 var ErrInvalid = errors.New("invalid token")
 
-var errNoSecret = errors.New("no secret is configured")
+var (
+	errNoSecret = errors.New("no secret is configured")
+	errOld      = errors.New("token was issued too long ago")
+)
 
 // Sign returns a token of the issuer, valid for 60 s from now.
 func Sign(secret []byte, issuer string, now time.Time) (string, error) {
@@ -48,7 +51,7 @@ func Sign(secret []byte, issuer string, now time.Time) (string, error) {
 // Verify checks a token of the issuer against any of the secrets (two during a
 // rotation). Shell tokens must carry exp; workhorse tokens may lack iat and exp,
 // as old ones do, but an iat older than 90 s is refused. Every failure wraps
-// ErrInvalid.
+// ErrInvalid; it is a ClockError when only the time is wrong.
 func Verify(secrets [][]byte, issuer, token string, now time.Time) error {
 	if token == "" || len(token) > maxToken {
 		return fmt.Errorf("%w: %d bytes", ErrInvalid, len(token))
@@ -66,8 +69,10 @@ func Verify(secrets [][]byte, issuer, token string, now time.Time) error {
 	parser := jwt.NewParser(opts...)
 	err := errNoSecret
 	for _, secret := range secrets {
-		if err = verifyOne(parser, secret, issuer, token, now); err == nil {
-			return nil
+		err = verifyOne(parser, secret, issuer, token, now)
+		var wrongTime *ClockError
+		if err == nil || errors.As(err, &wrongTime) { // signed with this secret
+			return err
 		}
 	}
 	return fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -78,11 +83,12 @@ func verifyOne(parser *jwt.Parser, secret []byte, issuer, token string, now time
 		return errors.New("secret is empty")
 	}
 	var claims jwt.RegisteredClaims
-	if _, err := parser.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return secret, nil }); err != nil {
-		return err
+	_, err := parser.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return secret, nil })
+	if err == nil && issuer == WorkhorseIssuer && claims.IssuedAt != nil && now.Sub(claims.IssuedAt.Time) > workhorseAge {
+		err = errOld
 	}
-	if issuer == WorkhorseIssuer && claims.IssuedAt != nil && now.Sub(claims.IssuedAt.Time) > workhorseAge {
-		return errors.New("token was issued too long ago")
+	if wrongTime := clock(err, claims, now); wrongTime != nil {
+		return wrongTime
 	}
-	return nil
+	return err
 }

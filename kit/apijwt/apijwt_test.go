@@ -3,6 +3,7 @@ package apijwt_test
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,37 @@ func TestVerify_rotation(t *testing.T) {
 		if apijwt.Verify(secrets, apijwt.ShellIssuer, token, now) == nil {
 			t.Errorf("accepted with secrets %q", secrets)
 		}
+	}
+}
+
+// TestVerify_clocks: clocks that differ by a minute do no harm; beyond, the error says so, but only to who has the secret.
+func TestVerify_clocks(t *testing.T) {
+	t.Parallel()
+	for _, issuer := range []string{apijwt.ShellIssuer, apijwt.WorkhorseIssuer} {
+		for _, tc := range []struct {
+			ahead time.Duration
+			want  string
+		}{
+			{time.Minute, ""},
+			{-time.Minute, ""},
+			{61 * time.Second, "the clocks of the two services differ: the caller's is 1m1s ahead"},
+			{-121 * time.Second, "the clocks of the two services differ: the caller's is 2m1s behind"},
+		} {
+			token := signed(t, issuer, now.Add(tc.ahead))
+			err := apijwt.Verify([][]byte{key, []byte("previous")}, issuer, token, now)
+			if got := fmt.Sprint(err); (tc.want == "" && err != nil) || (tc.want != "" && (got != tc.want || !errors.Is(err, apijwt.ErrInvalid))) {
+				t.Errorf("%s, %v ahead: %v, want %q", issuer, tc.ahead, err, tc.want)
+			}
+			var wrongTime *apijwt.ClockError
+			if err := apijwt.Verify([][]byte{[]byte("other")}, issuer, token, now); err == nil || errors.As(err, &wrongTime) {
+				t.Errorf("without the secret: %v", err)
+			}
+		}
+	}
+	other := apijwt.Verify([][]byte{key}, apijwt.WorkhorseIssuer, signed(t, apijwt.ShellIssuer, now.Add(time.Hour)), now)
+	var wrongTime *apijwt.ClockError
+	if other == nil || errors.As(other, &wrongTime) {
+		t.Errorf("of the other issuer: %v", other)
 	}
 }
 

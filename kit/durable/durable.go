@@ -9,6 +9,11 @@ import (
 	"path/filepath"
 )
 
+// ErrSync is in the chain of the error when a sync failed. Nobody knows then what is on
+// the disk, and a second sync that succeeds proves nothing: the kernel forgets what it
+// could not write (security-baseline.md D3).
+var ErrSync = errors.New("not durable")
+
 // WriteFile puts content at path so that a reader sees the old file or the whole
 // new one: written aside, synced, renamed, and the directory synced. The mode is
 // exactly mode.
@@ -34,7 +39,7 @@ func write(path string, content []byte, mode os.FileMode, place func(from, to st
 		}
 	}()
 	_, err = f.Write(content)
-	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(err, f.Chmod(mode), synced(f), f.Close()); err != nil {
 		return fmt.Errorf("write %q: %w", path, err)
 	}
 	if err := place(f.Name(), path); err != nil {
@@ -44,13 +49,25 @@ func write(path string, content []byte, mode os.FileMode, place func(from, to st
 }
 
 // SyncDir makes the names in dir durable.
-func SyncDir(dir string) error {
-	f, err := os.Open(dir) //nolint:gosec // the caller's own directory
+func SyncDir(dir string) error { return sync("directory", dir) }
+
+// SyncFile makes the content of a file durable that somebody else has written.
+func SyncFile(path string) error { return sync("file", path) }
+
+func sync(what, path string) error {
+	f, err := os.Open(path) //nolint:gosec // the caller's own
 	if err != nil {
-		return fmt.Errorf("sync directory: %w", err)
+		return fmt.Errorf("sync %s: %w", what, err)
 	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("sync directory: %w", err)
+	if err := errors.Join(synced(f), f.Close()); err != nil {
+		return fmt.Errorf("sync %s: %w", what, err)
+	}
+	return nil
+}
+
+func synced(f *os.File) error {
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("%w: %w", ErrSync, err)
 	}
 	return nil
 }

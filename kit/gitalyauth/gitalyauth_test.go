@@ -54,9 +54,9 @@ func TestInterceptors(t *testing.T) {
 		{name: "30 s old", header: []string{bearer}, opts: gitalyauth.Options{Now: at(30 * time.Second)}},
 		{name: "30 s ahead", header: []string{bearer}, opts: gitalyauth.Options{Now: at(-30 * time.Second)}},
 		{name: "31 s old", header: []string{bearer}, opts: gitalyauth.Options{Now: at(31 * time.Second)},
-			code: codes.PermissionDenied, text: "permission denied: token has expired"},
+			code: codes.PermissionDenied, text: "permission denied: token has expired: the clocks of the two services differ: the caller's is 31s behind"},
 		{name: "31 s ahead", header: []string{bearer}, opts: gitalyauth.Options{Now: at(-31 * time.Second)},
-			code: codes.PermissionDenied, text: "permission denied: token's validity window is in future"},
+			code: codes.PermissionDenied, text: "permission denied: token's validity window is in future: the clocks of the two services differ: the caller's is 31s ahead"},
 		{name: "no header", code: codes.Unauthenticated, text: unauth},
 		{name: "two headers", header: []string{bearer, bearer}, code: codes.Unauthenticated, text: unauth},
 		{name: "no scheme", header: []string{vector}, code: codes.Unauthenticated, text: unauth},
@@ -69,6 +69,10 @@ func TestInterceptors(t *testing.T) {
 		{name: "version 3", header: []string{"Bearer v3." + signed + ".1535671615"}, code: codes.PermissionDenied, text: badVersion},
 		{name: "other time", header: []string{"Bearer v2." + signed + ".1535671616"}, code: codes.PermissionDenied, text: badSignature},
 		{name: "other secret", header: []string{bearer}, opts: gitalyauth.Options{Token: "bar"}, code: codes.PermissionDenied, text: badSignature},
+		{name: "previous secret", header: []string{bearer}, opts: gitalyauth.Options{Token: "bar", Previous: secret}},
+		{name: "a minute old, previous secret", header: []string{bearer}, opts: gitalyauth.Options{Token: "bar", Previous: secret, Now: at(time.Minute)},
+			code: codes.PermissionDenied, text: "permission denied: token has expired: the clocks of the two services differ: the caller's is 1m0s behind"},
+		{name: "wrong secret a minute old", header: []string{bearer}, opts: gitalyauth.Options{Token: "bar", Now: at(time.Minute)}, code: codes.PermissionDenied, text: badSignature},
 		{name: "unsigned text for a time", header: []string{"Bearer v2." + signed + ".x"}, code: codes.PermissionDenied, text: badSignature},
 		{name: "transitioning", header: []string{"nonsense"}, opts: gitalyauth.Options{Transitioning: true}},
 		{name: "health", method: "/grpc.health.v1.Health/Check"},
@@ -156,7 +160,7 @@ func FuzzCheck(f *testing.F) {
 	}
 	now := at(0)()
 	f.Fuzz(func(t *testing.T, token string) {
-		if err := gitalyauth.Check([]byte(secret), token, now); err == nil && !strings.EqualFold(token, vector) {
+		if err := gitalyauth.Check([][]byte{[]byte(secret)}, token, now); err == nil && !strings.EqualFold(token, vector) {
 			t.Fatalf("accepted %q", token)
 		}
 	})

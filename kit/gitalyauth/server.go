@@ -13,6 +13,8 @@ import (
 type Options struct {
 	// Token is the shared secret. With an empty one every call is accepted.
 	Token string
+	// Previous is the secret before it, accepted while it changes; "" for none.
+	Previous string
 	// Transitioning accepts every call, as while a secret is being introduced.
 	Transitioning bool
 	// Now is the clock; nil means time.Now.
@@ -79,5 +81,5 @@ func (o Options) verify(ctx context.Context) error {
 	if o.Now != nil {
 		now = o.Now
 	}
-	return Check([]byte(o.Token), token, now())
+	return Check([][]byte{[]byte(o.Token), []byte(o.Previous)}, token, now())
 }

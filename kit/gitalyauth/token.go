@@ -10,6 +10,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,9 +31,9 @@ func Sign(secret []byte, now time.Time) string {
 	return version + "." + hex.EncodeToString(mac(secret, ts)) + "." + ts
 }
 
-// Check verifies a token (without the scheme word) against the secret. Its errors are gRPC statuses with the codes
-// and texts of the protocol: Unauthenticated for what is no token, PermissionDenied for a wrong one.
-func Check(secret []byte, token string, now time.Time) error {
+// Check verifies a token (without the scheme word) against the secrets, two while they change. Its errors are gRPC
+// statuses with the codes and texts of the protocol: Unauthenticated for what is no token, PermissionDenied for a wrong one.
+func Check(secrets [][]byte, token string, now time.Time) error {
 	if len(token) > maxToken {
 		return errUnauthenticated()
 	}
@@ -47,7 +48,8 @@ func Check(secret []byte, token string, now time.Time) error {
 	if err != nil {
 		return errUnauthenticated()
 	}
-	if !hmac.Equal(mac(secret, parts[2]), signature) {
+	ours := func(secret []byte) bool { return len(secret) > 0 && hmac.Equal(mac(secret, parts[2]), signature) }
+	if !slices.ContainsFunc(secrets, ours) {
 		return denied("wrong hmac signature")
 	}
 	seconds, err := strconv.ParseInt(parts[2], 10, 64)
@@ -56,12 +58,18 @@ func Check(secret []byte, token string, now time.Time) error {
 	}
 	issued := time.Unix(seconds, 0)
 	if issued.Before(now.Add(-validity)) {
-		return denied("token has expired")
+		return denied("token has expired" + clocks(now.Sub(issued), "behind"))
 	}
 	if issued.After(now.Add(validity)) {
-		return denied("token's validity window is in future")
+		return denied("token's validity window is in future" + clocks(issued.Sub(now), "ahead"))
 	}
 	return nil
+}
+
+// clocks is what the holder of the secret, who alone gets here, reads beyond the
+// text of the protocol.
+func clocks(by time.Duration, where string) string {
+	return ": the clocks of the two services differ: the caller's is " + by.Round(time.Second).String() + " " + where
 }
 
 func mac(secret []byte, message string) []byte {

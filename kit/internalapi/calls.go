@@ -44,9 +44,9 @@ func (c *Client) Discover(ctx context.Context, keyID int64, username string) (Di
 }
 
 // PreReceive raises the counter of pushes in flight.
-func (c *Client) PreReceive(ctx context.Context, glRepository string) (PreReceiveResponse, error) {
+func (c *Client) PreReceive(ctx context.Context, req PreReceiveRequest) (PreReceiveResponse, error) {
 	var out PreReceiveResponse
-	err := c.Post(ctx, PathPreReceive, PreReceiveRequest{GLRepository: glRepository}, &out)
+	err := c.Post(ctx, PathPreReceive, req, &out)
 	return out, err
 }
 

@@ -165,7 +165,7 @@ func TestClient_retries(t *testing.T) {
 func TestClient_down(t *testing.T) {
 	t.Parallel()
 	c := newClient(t, internalapi.Config{URL: "http+unix:///nonexistent.sock", Attempts: 1}, nil)
-	if _, err := c.PreReceive(context.Background(), "project-1"); !errors.Is(err, internalapi.ErrUnreachable) {
+	if _, err := c.PreReceive(context.Background(), internalapi.PreReceiveRequest{GLRepository: "project-1"}); !errors.Is(err, internalapi.ErrUnreachable) {
 		t.Errorf("err = %v, want ErrUnreachable", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

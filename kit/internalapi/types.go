@@ -157,6 +157,10 @@ type CheckResponse struct {
 // in flight.
 type PreReceiveRequest struct {
 	GLRepository string `json:"gl_repository"`
+	PushID       string `json:"push_id,omitempty"` // as in PostReceiveRequest
+	// RelativePath is ours too: where in its storage the repository lies that the push
+	// will change. A push to a place that the repository has left is refused.
+	RelativePath string `json:"relative_path,omitempty"`
 }
 
 // PreReceiveResponse says whether the counter went up; false refuses the push.
@@ -165,12 +169,19 @@ type PreReceiveResponse struct {
 }
 
 // PostReceiveRequest reports refs that have moved.
+//
+// PushID is ours, an additional key that others ignore: 32 lower-case hexadecimal
+// digits that name the push. The same push may be reported any number of times and
+// counts once; without the id, each report is a push of its own. Empty Changes with
+// an id say that the push moved nothing after its pre_receive: only the counter of
+// pushes in flight goes down, once per id.
 type PostReceiveRequest struct {
 	GLRepository  string   `json:"gl_repository"`
 	Identifier    string   `json:"identifier"` // gl_id
 	Changes       string   `json:"changes"`
 	PushOptions   []string `json:"push_options"` // null when there are none
 	ClientContext string   `json:"gitaly_client_context_bin,omitempty"`
+	PushID        string   `json:"push_id,omitempty"`
 }
 
 // Message types of a PostReceiveResponse.

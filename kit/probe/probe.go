@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
+	"runtime"
 	"sync"
 	"time"
 
@@ -65,13 +66,15 @@ func (s *Set) AddOptional(name string, run func(context.Context) error) {
 }
 
 // Run repeats the checks until ctx ends: quickly until all is well for the first
-// time, since a start must not wait for a regular round, then every 2 s.
+// time, since a start must not wait for a regular round, then every 2 s. Half a minute
+// after the process has come to rest, its unused memory goes back to the system.
 func (s *Set) Run(ctx context.Context) {
-	pace := fastInterval
+	pace, memory := fastInterval, newReleaser()
 	for {
 		s.round(ctx)
 		if s.Ready() == nil {
 			pace = interval
+			memory.round()
 		}
 		timer := time.NewTimer(pace)
 		select {
@@ -139,9 +142,21 @@ func (s *Set) Handler() http.Handler {
 	mux.HandleFunc("GET /-/readiness", s.ServeReadiness)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/block", blocking)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
+}
+
+// blockRate makes one sample per 10 µs that goroutines have waited.
+const blockRate = 10_000
+
+// blocking profiles where goroutines wait, for as long as `seconds` says: to watch it
+// costs, so nothing does while nobody asks.
+func blocking(w http.ResponseWriter, r *http.Request) {
+	runtime.SetBlockProfileRate(blockRate)
+	defer runtime.SetBlockProfileRate(0)
+	pprof.Handler("block").ServeHTTP(w, r)
 }
 
 // report is the body of a probe's answer.

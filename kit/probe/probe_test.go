@@ -72,7 +72,7 @@ func TestSet_metrics(t *testing.T) {
 func TestSet_profiles(t *testing.T) {
 	t.Parallel()
 	s := probe.New(prometheus.NewRegistry())
-	for path, want := range map[string]int{"/debug/pprof/": 200, "/debug/pprof/goroutine?debug=1": 200, "/debug/pprof/heap": 200, "/debug/pprof/cmdline": 404} {
+	for path, want := range map[string]int{"/debug/pprof/": 200, "/debug/pprof/goroutine?debug=1": 200, "/debug/pprof/heap": 200, "/debug/pprof/block": 200, "/debug/pprof/cmdline": 404} {
 		if code, _ := get(t, s, path); code != want {
 			t.Errorf("%s: %d, want %d", path, code, want)
 		}
