@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,11 +24,12 @@ import (
 // Caller is the part of *internalapi.Client that is used here.
 type Caller interface {
 	Allowed(ctx context.Context, req internalapi.AllowedRequest) (internalapi.AllowedResponse, error)
-	PreReceive(ctx context.Context, glRepository string) (internalapi.PreReceiveResponse, error)
+	PreReceive(ctx context.Context, req internalapi.PreReceiveRequest) (internalapi.PreReceiveResponse, error)
 	PostReceive(ctx context.Context, req internalapi.PostReceiveRequest) (internalapi.PostReceiveResponse, error)
+	Check(ctx context.Context) (internalapi.CheckResponse, error)
 }
 
-// Observer measures calls; endpoint is allowed, pre-receive or post-receive.
+// Observer measures calls; endpoint is allowed, pre-receive, post-receive or check.
 type Observer interface {
 	APICall(endpoint string, took time.Duration)
 }
@@ -45,6 +48,7 @@ func New(caller Caller, timeout time.Duration, observer Observer) *Client {
 
 // Push is what the API is told of a push.
 type Push struct {
+	ID                           string // 32 lower-case hexadecimal digits; "" if it has none
 	GLID, Protocol, GLRepository string
 	Dir, RelativePath            string // absolute, and relative to the storage
 	Changes                      string
@@ -57,8 +61,9 @@ type Push struct {
 
 // Refusal is a failed call in the words for the user (wire/gitaly.md §7.3).
 type Refusal struct {
-	Text string
-	Err  error // the cause for the log; may be nil
+	Text   string
+	Status int   // of HTTP, of an API that said no; else 0
+	Err    error // the cause for the log; may be nil
 }
 
 // Error returns the text, followed by the cause.
@@ -81,7 +86,11 @@ func (c *Client) Allowed(ctx context.Context, p Push) error {
 	}
 	ctx, done := c.call(p.from(ctx), "allowed")
 	defer done()
-	resp, err := c.caller.Allowed(ctx, req)
+	var resp internalapi.AllowedResponse
+	err = again(ctx, func() (err error) {
+		resp, err = c.caller.Allowed(ctx, req)
+		return err
+	})
 	if err != nil {
 		return refusal(ctx, "/allowed", err)
 	}
@@ -92,14 +101,49 @@ func (c *Client) Allowed(ctx context.Context, p Push) error {
 }
 
 // PreReceive raises the counter of pushes in flight and reports whether it did.
-func (c *Client) PreReceive(ctx context.Context, glRepository string) (bool, error) {
+func (c *Client) PreReceive(ctx context.Context, p Push) (bool, error) {
 	ctx, done := c.call(ctx, "pre-receive")
 	defer done()
-	resp, err := c.caller.PreReceive(ctx, glRepository)
+	var resp internalapi.PreReceiveResponse
+	call := func() (err error) {
+		resp, err = c.caller.PreReceive(ctx, internalapi.PreReceiveRequest{
+			GLRepository: p.GLRepository, PushID: p.ID, RelativePath: p.RelativePath,
+		})
+		return err
+	}
+	var err error
+	if p.ID == "" { // it would count as another push
+		err = call()
+	} else {
+		err = again(ctx, call)
+	}
 	if err != nil {
 		return false, postFailed(ctx, "/pre_receive", err)
 	}
 	return resp.ReferenceCounterIncreased, nil
+}
+
+// pauseBeforeAgain is what an instance of the API that ends needs to be gone for those
+// who choose one.
+const pauseBeforeAgain = 500 * time.Millisecond
+
+// again makes a call that may be made twice once more if the API, or the proxy before
+// it, went away in the middle, as one instance of several does when it is restarted.
+func again(ctx context.Context, call func() error) error {
+	err := call()
+	var answered *internalapi.Error
+	gone := errors.Is(err, internalapi.ErrUnreachable) || errors.As(err, &answered) && answered.Status == http.StatusBadGateway
+	if !gone {
+		return err
+	}
+	timer := time.NewTimer(pauseBeforeAgain)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return err
+	case <-timer.C:
+		return call()
+	}
 }
 
 // PostReceive reports the moved refs. It returns the messages for the user and
@@ -109,13 +153,27 @@ func (c *Client) PostReceive(ctx context.Context, p Push) ([]internalapi.Message
 	defer done()
 	req := internalapi.PostReceiveRequest{
 		GLRepository: p.GLRepository, Identifier: p.GLID, Changes: p.Changes, PushOptions: p.Options,
-		ClientContext: base64.StdEncoding.EncodeToString(p.ClientContext),
+		ClientContext: base64.StdEncoding.EncodeToString(p.ClientContext), PushID: p.ID,
 	}
 	resp, err := c.caller.PostReceive(ctx, req)
 	if err != nil {
 		return nil, false, postFailed(ctx, "/post_receive", err)
 	}
 	return resp.Messages, resp.ReferenceCounterDecreased, nil
+}
+
+// Refused reports whether an error of PostReceive is a no that the API would say again,
+// such as that there is no such project. It asks whether it is the API at all: where
+// that is not, some proxy may answer 404 to anything.
+func (c *Client) Refused(ctx context.Context, err error) bool {
+	var r *Refusal
+	if !errors.As(err, &r) || !slices.Contains([]int{400, 404, 410, 413, 422}, r.Status) {
+		return false
+	}
+	ctx, done := c.call(ctx, "check")
+	defer done()
+	_, err = c.caller.Check(ctx)
+	return err == nil
 }
 
 // from tells the API where the user is.
@@ -179,7 +237,7 @@ func refusal(ctx context.Context, endpoint string, err error) error {
 	case errors.As(err, &refused) && refused.Status < 400:
 		return &Refusal{Text: fmt.Sprintf("gitlab api is not accessible: %d", refused.Status), Err: err}
 	case errors.As(err, &refused):
-		return &Refusal{Text: refused.Message}
+		return &Refusal{Text: refused.Message, Status: refused.Status}
 	case errors.As(err, &contentType):
 		return &Refusal{Text: endpoint + " endpoint respond with unsupported content type: " + contentType.ContentType, Err: err}
 	case errors.As(err, &decode):
@@ -194,7 +252,7 @@ func postFailed(ctx context.Context, endpoint string, err error) error {
 	err = refusal(ctx, endpoint, err)
 	var r *Refusal
 	if errors.As(err, &r) {
-		return &Refusal{Text: "http post to gitlab api " + endpoint + " endpoint: " + r.Text, Err: r.Err}
+		return &Refusal{Text: "http post to gitlab api " + endpoint + " endpoint: " + r.Text, Status: r.Status, Err: r.Err}
 	}
 	return err
 }

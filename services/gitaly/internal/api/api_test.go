@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,7 +159,7 @@ func TestClient_Allowed_otherErrors(t *testing.T) {
 func TestClient_PreAndPostReceive(t *testing.T) {
 	t.Parallel()
 	c := client(t, answer(200, "application/json", `{"reference_counter_increased":true,"reference_counter_decreased":true,"messages":[{"message":"m","type":"basic"}]}`))
-	if ok, err := c.PreReceive(t.Context(), "project-1"); !ok || err != nil {
+	if ok, err := c.PreReceive(t.Context(), push()); !ok || err != nil {
 		t.Errorf("PreReceive = %v, %v", ok, err)
 	}
 	messages, ok, err := c.PostReceive(t.Context(), push())
@@ -166,10 +167,54 @@ func TestClient_PreAndPostReceive(t *testing.T) {
 		t.Errorf("PostReceive = %v, %v, %v", messages, ok, err)
 	}
 	c = client(t, answer(500, "application/json", `{"message":"broken"}`))
-	if _, err := c.PreReceive(t.Context(), "project-1"); text(err) != "http post to gitlab api /pre_receive endpoint: broken" {
+	if _, err := c.PreReceive(t.Context(), push()); text(err) != "http post to gitlab api /pre_receive endpoint: broken" {
 		t.Errorf("PreReceive = %v", err)
 	}
 	if _, _, err := c.PostReceive(t.Context(), push()); text(err) != "http post to gitlab api /post_receive endpoint: broken" {
 		t.Errorf("PostReceive = %v", err)
+	}
+}
+
+// TestClient_again: an instance of the API that goes away in the middle costs a push
+// nothing, unless it would be counted twice.
+func TestClient_again(t *testing.T) {
+	t.Parallel()
+	named := push()
+	named.ID = strings.Repeat("a", 32)
+	allowed := func(c *api.Client, p api.Push) error { return c.Allowed(t.Context(), p) }
+	counted := func(c *api.Client, p api.Push) error {
+		_, err := c.PreReceive(t.Context(), p)
+		return err
+	}
+	hangUp := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	for _, tc := range []struct {
+		name  string
+		first http.HandlerFunc
+		ask   func(*api.Client, api.Push) error
+		push  api.Push
+		calls int32
+		want  string
+	}{
+		{"allowed, hung up", hangUp, allowed, push(), 2, ""},
+		{"allowed, 502", answer(502, "text/html", ""), allowed, push(), 2, ""},
+		{"allowed, 503", answer(503, "application/json", `{"message":"later"}`), allowed, push(), 1, "later"},
+		{"pre-receive, hung up", hangUp, counted, named, 2, ""},
+		{"pre-receive of a push without a name", hangUp, counted, push(), 1, "http post to gitlab api /pre_receive endpoint: Internal API unreachable"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var calls atomic.Int32
+			c := client(t, func(w http.ResponseWriter, r *http.Request) {
+				if calls.Add(1) == 1 {
+					tc.first(w, r)
+					return
+				}
+				answer(200, "application/json", `{"status":true,"reference_counter_increased":true}`)(w, r)
+			})
+			err := tc.ask(c, tc.push)
+			if text(err) != tc.want || (err == nil) != (tc.want == "") || calls.Load() != tc.calls {
+				t.Errorf("%v after %d calls, want %q after %d", err, calls.Load(), tc.want, tc.calls)
+			}
+		})
 	}
 }

@@ -24,9 +24,12 @@ import (
 	"gitsplit/services/gitaly/internal/hook"
 	"gitsplit/services/gitaly/internal/housekeeping"
 	"gitsplit/services/gitaly/internal/inforefs"
+	"gitsplit/services/gitaly/internal/journal"
 	"gitsplit/services/gitaly/internal/leftover"
+	"gitsplit/services/gitaly/internal/linguist"
 	"gitsplit/services/gitaly/internal/mirror"
 	"gitsplit/services/gitaly/internal/monitor"
+	"gitsplit/services/gitaly/internal/object"
 	"gitsplit/services/gitaly/internal/operation"
 	"gitsplit/services/gitaly/internal/pack"
 	"gitsplit/services/gitaly/internal/pool"
@@ -35,6 +38,7 @@ import (
 	"gitsplit/services/gitaly/internal/rpc"
 	"gitsplit/services/gitaly/internal/rundir"
 	"gitsplit/services/gitaly/internal/storage"
+	"gitsplit/services/gitaly/internal/suspect"
 )
 
 // Version is what this server says it is.
@@ -61,13 +65,16 @@ type App struct {
 	deps    *rpc.Deps
 	refs    inforefs.Interceptors
 	writes  housekeeping.Interceptors
-	run     *rundir.Dir
-	cgroups *cgroup.Manager // nil without
-	limits  limits
-	cert    *certificate // of the TLS listener; nil without
-	token   string       // of the internal socket
-	parts   []lifecycle.Part
-	closers []func() error // in the order of opening
+	journal journal.Interceptors
+	// suspects are the repositories in which a sync has failed.
+	suspects suspect.Interceptors
+	run      *rundir.Dir
+	cgroups  *cgroup.Manager // nil without
+	limits   limits
+	cert     *certificate // of the TLS listener; nil without
+	token    string       // of the internal socket
+	parts    []lifecycle.Part
+	closers  []func() error // in the order of opening
 }
 
 // New opens everything that gitaly needs, in order, and closes what it opened when
@@ -115,19 +122,18 @@ func (a *App) openStorages() error {
 		})
 	}
 	a.locator = storage.NewLocator(storages...)
-	return nil
+	return a.openMarks()
 }
 
 func (a *App) openRunDir() error {
-	bin := a.cfg.BinDir
-	if bin == "" {
+	if a.cfg.BinDir == "" {
 		exe, err := os.Executable()
 		if err != nil {
 			return fmt.Errorf("find own program: %w", err)
 		}
-		bin = filepath.Dir(exe)
+		a.cfg.BinDir = filepath.Dir(exe)
 	}
-	run, err := rundir.Open(a.cfg.RuntimeDir, filepath.Join(bin, "gitaly-hooks"), a.log)
+	run, err := rundir.Open(a.cfg.RuntimeDir, filepath.Join(a.cfg.BinDir, "gitaly-hooks"), a.log)
 	if err != nil {
 		return err
 	}
@@ -180,8 +186,11 @@ func (a *App) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.openJournal(git, client); err != nil {
+		return err
+	}
 	hooks := hook.New(hook.Options{
-		API: client, CustomDir: a.cfg.Hooks.CustomHooksDir, GitBinDir: git.BinDir(), SearchPath: path, Home: a.run.Home(), Log: a.log,
+		API: client, Journal: a.journal.Journal, CustomDir: a.cfg.Hooks.CustomHooksDir, GitBinDir: git.BinDir(), SearchPath: path, Home: a.run.Home(), Log: a.log,
 		Memory: a.bounds().Memory, Place: a.bounds().Place,
 	})
 	setup := pack.HookSetup{
@@ -198,14 +207,14 @@ func (a *App) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	clones := clone.New(git, remotes)
+	clones := clone.New(git, remotes, a.cfg.Remote.MaxSnapshotBytes)
 	keeper := housekeeping.New(housekeeping.Options{
-		Git: git, Sweeper: a.guard, Observer: a.metrics, Log: a.log, Now: time.Now, Parallel: a.cfg.Housekeeping.MaxConcurrency,
+		Git: git, Sweeper: a.guard, Marks: a.suspects.Marks, Observer: a.metrics, Log: a.log, Now: time.Now, Parallel: a.cfg.Housekeeping.MaxConcurrency,
 	})
 	a.deps = &rpc.Deps{
-		Locator: a.locator, Git: git, Protocols: a.metrics, Log: a.log, Version: Version, Now: time.Now, Ready: a.ready,
-		Housekeeping: keeper,
-		Hooks:        hooks, Operations: operation.New(operation.Options{Git: git, Hooks: hooks, Setup: setup, Remotes: remotes, Writers: a.guard, Log: a.log, Now: time.Now}),
+		Locator: a.locator, Git: git, Incoming: &object.Incoming{}, Protocols: a.metrics, Log: a.log, Version: Version, Now: time.Now, Ready: a.ready,
+		Housekeeping: keeper, Linguist: linguist.Options{Path: filepath.Join(a.cfg.BinDir, "gitaly-linguist"), Memory: a.bounds().Memory},
+		Hooks: hooks, Operations: operation.New(operation.Options{Git: git, Hooks: hooks, Journal: a.journal.Journal, Setup: setup, Remotes: remotes, Writers: a.guard, Log: a.log, Now: time.Now}),
 		Directory: remote.Directory{Locator: a.locator, Git: git, Peers: peers}, Outbound: remote.Policy{AllowLocal: a.cfg.Remote.AllowLocalNetworks},
 		Remotes: remotes, Clones: clones, Backups: backup.New(git, remotes, backups), Mirrors: mirror.New(git, remotes),
 		Copies: replicate.New(git, remotes, clones),
@@ -213,6 +222,7 @@ func (a *App) wire(ctx context.Context) error {
 		Packs:  packs,
 	}
 	a.writes = housekeeping.Interceptors{Scheduler: housekeeping.NewScheduler(a.deps.Housekeeping), Locator: a.locator}
+	a.checkMarked()
 	return nil
 }
 

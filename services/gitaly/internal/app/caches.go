@@ -94,7 +94,7 @@ func (a *App) packs(git *gitcmd.Factory, setup pack.HookSetup) (*pack.Service, e
 		return nil, err
 	}
 	return pack.New(pack.Options{
-		Git: git, Hooks: setup, Log: a.log, FinishTimeout: finishTimeout, Idle: a.cfg.Timeout.TransferIdle.D(),
+		Git: git, Hooks: setup, Journal: a.journal.Journal, Suspect: a.suspects.Marks.Mark, Log: a.log, FinishTimeout: finishTimeout, Idle: a.cfg.Timeout.TransferIdle.D(),
 		UploadPackNegotiation:    a.cfg.Timeout.UploadPackNegotiation.D(),
 		UploadArchiveNegotiation: a.cfg.Timeout.UploadArchiveNegotiation.D(),
 		Cache:                    cache,
@@ -127,5 +127,5 @@ func (a *App) refCache() (*inforefs.Cache, error) {
 
 // ownDir is a directory of gitaly's own in the first storage.
 func (a *App) ownDir(name string) string {
-	return filepath.Join(a.locator.Storages()[0].Path, "+gitaly", name)
+	return filepath.Join(a.locator.Storages()[0].Own(), name)
 }

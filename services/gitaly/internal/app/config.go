@@ -31,7 +31,7 @@ type Config struct {
 	Reflection bool `toml:"reflection"`
 	// PrometheusListenAddr serves metrics and probes.
 	PrometheusListenAddr string `toml:"prometheus_listen_addr"`
-	// BinDir holds gitaly-hooks; by default the directory of gitaly itself.
+	// BinDir holds gitaly-hooks and gitaly-linguist; by default the directory of gitaly itself.
 	BinDir string `toml:"bin_dir"`
 	// RuntimeDir holds sockets and hook links; keep it short. By default a new
 	// directory below the system's temporary one.
@@ -51,6 +51,7 @@ type Config struct {
 	Timeout    Timeout    `toml:"timeout"`
 	Remote     Remote     `toml:"remote"`
 	Backup     Backup     `toml:"backup"`
+	Journal    Journal    `toml:"journal"`
 	// Concurrency limits single RPCs per repository.
 	Concurrency      []Concurrency    `toml:"concurrency"`
 	Housekeeping     Housekeeping     `toml:"housekeeping"`
@@ -77,6 +78,8 @@ type Auth struct {
 	Token         string `toml:"token"`
 	TokenFile     string `toml:"token_file"` // mode 0600 or 0400
 	Transitioning bool   `toml:"transitioning"`
+	// PreviousTokenFile holds the secret before, accepted while it changes. It is ours.
+	PreviousTokenFile string `toml:"previous_token_file"`
 }
 
 // GitLab is [gitlab]: the internal API.
@@ -151,6 +154,8 @@ type Remote struct {
 	// AllowLocalNetworks lets git connect to addresses that are not public: this
 	// host, private networks, a cloud's metadata service. Closed networks need it.
 	AllowLocalNetworks bool `toml:"allow_local_networks"`
+	// MaxSnapshotBytes bounds the files of a repository that is made from a snapshot.
+	MaxSnapshotBytes int64 `toml:"max_snapshot_bytes"`
 }
 
 // Backup is [backup]: where BackupRepository writes to.
@@ -191,6 +196,8 @@ func DefaultConfig() Config {
 		Prometheus:             Prometheus{GRPCLatencyBuckets: []float64{.001, .005, .025, .1, .5, 1, 10, 30, 60, 300, 1500}},
 		Logging:                Logging{Level: "info", Format: "json"},
 		Housekeeping:           defaultHousekeeping(),
+		Journal:                defaultJournal(),
+		Remote:                 Remote{MaxSnapshotBytes: 100 << 30},
 		DailyMaintenance:       defaultDailyMaintenance(),
 		Timeout: Timeout{
 			UploadPackNegotiation:    config.Duration(10 * time.Minute),
@@ -215,7 +222,7 @@ const minSecret = 32
 
 // Validate reports every fault with its key.
 func (c Config) Validate() error {
-	faults := slices.Concat(c.listenFaults(), c.storageFaults(), c.limitFaults(), c.housekeepingFaults(), c.Cgroups.faults(), c.PackObjectsCache.faults())
+	faults := slices.Concat(c.listenFaults(), c.storageFaults(), c.limitFaults(), c.housekeepingFaults(), c.Cgroups.faults(), c.PackObjectsCache.faults(), c.Journal.faults())
 	add := func(key, format string, args ...any) {
 		faults = append(faults, fmt.Errorf(key+": "+format, args...))
 	}
@@ -238,6 +245,9 @@ func (c Config) Validate() error {
 	if _, err := c.authToken(); err != nil {
 		add("auth.token_file", "%w", err)
 	}
+	if _, err := c.previousToken(); err != nil {
+		add("auth.previous_token_file", "%w", err)
+	}
 	if _, err := c.Backup.dir(); err != nil {
 		add("backup.go_cloud_url", "%w", err)
 	}
@@ -246,6 +256,9 @@ func (c Config) Validate() error {
 	}
 	if b := c.Prometheus.GRPCLatencyBuckets; !slices.IsSorted(b) || len(slices.Compact(slices.Clone(b))) != len(b) {
 		add("prometheus.grpc_latency_buckets", "%v do not grow", b)
+	}
+	if n := c.Remote.MaxSnapshotBytes; n <= 0 {
+		add("remote.max_snapshot_bytes", "%d is not a size", n)
 	}
 	if n := c.Git.CatfileCacheSize; n < 0 {
 		add("git.catfile_cache_size", "%d is negative", n)
@@ -338,6 +351,14 @@ func (c Config) authToken() (string, error) {
 		return "", nil
 	}
 	return oneSecret(c.Auth.Token, c.Auth.TokenFile)
+}
+
+// previousToken returns the secret that is accepted besides, "" for none.
+func (c Config) previousToken() (string, error) {
+	if c.Auth.PreviousTokenFile == "" {
+		return "", nil
+	}
+	return oneSecret("", c.Auth.PreviousTokenFile)
 }
 
 // oneSecret returns a secret that is given directly or in a file. Both are fine if

@@ -196,9 +196,16 @@ func snapshotOf(t *testing.T, dir string, more ...*tar.Header) []byte {
 
 func TestCreateRepositoryFromSnapshot(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(c *app.Config) { c.Remote.AllowLocalNetworks = true })
+	b := setup(t, func(c *app.Config) { c.Remote.AllowLocalNetworks, c.Remote.MaxSnapshotBytes = true, 1<<20 })
 	work := sampleHistory(t, "sha1")
 	src := filepath.Join(t.TempDir(), "src.git")
+	large := t.TempDir()
+	if err := writeFile(filepath.Join(large, "refs/heads/large"), ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(large, "refs/heads/large"), 2<<20); err != nil {
+		t.Fatal(err)
+	}
 	gitIn(t, work, "clone", "-q", "--mirror", work, src)
 	gitIn(t, src, "pack-refs", "--all")
 	good := snapshotOf(t, src)
@@ -209,6 +216,8 @@ func TestCreateRepositoryFromSnapshot(t *testing.T) {
 		"/borrow":  snapshotOf(t, src, &tar.Header{Name: "objects/info/alternates", Typeflag: tar.TypeReg}),
 		"/up":      snapshotOf(t, src, &tar.Header{Name: "refs/../../x", Typeflag: tar.TypeReg}),
 		"/symlink": snapshotOf(t, src, &tar.Header{Name: "refs/heads/link", Linkname: "/etc/passwd", Typeflag: tar.TypeSymlink}),
+		"/holes":   []byte(runProgram(t, nil, "tar", "--format=pax", "-S", "-c", "-C", large, "refs/heads/large")),
+		"/large":   []byte(runProgram(t, nil, "tar", "-c", "-C", large, "refs/heads/large")),
 		"/badref":  snapshotOf(t, src, &tar.Header{Name: "refs/heads/bad", Typeflag: tar.TypeReg}),
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -231,6 +240,7 @@ func TestCreateRepositoryFromSnapshot(t *testing.T) {
 	for path, code := range map[string]codes.Code{
 		"/cut": codes.InvalidArgument, "/text": codes.InvalidArgument, "/config": codes.InvalidArgument, "/hook": codes.InvalidArgument,
 		"/borrow": codes.InvalidArgument, "/up": codes.InvalidArgument, "/symlink": codes.InvalidArgument, "/badref": codes.InvalidArgument,
+		"/holes": codes.InvalidArgument, "/large": codes.ResourceExhausted,
 		"/moved": codes.FailedPrecondition, "/none": codes.FailedPrecondition,
 	} {
 		if err := create(path, "Bearer s3cret-token"); status.Code(err) != code {

@@ -57,6 +57,37 @@ func TestInfoRefs_cached(t *testing.T) {
 	}
 }
 
+// TestInfoRefs_kinds: each kind of client has its own answer, and each costs one git.
+func TestInfoRefs_kinds(t *testing.T) {
+	t.Parallel()
+	tr, traced := newTrace(t)
+	b := setup(t, traced)
+	b.create(t, rel)
+	ask := func(protocol string, options ...string) string {
+		var out bytes.Buffer
+		req := &gitalypb.InfoRefsRequest{Repository: repository(rel), GitProtocol: protocol, GitConfigOptions: options}
+		if err := gitalyclient.InfoRefs(t.Context(), b.conn, "git-upload-pack", req, &out); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	plain, filter := "uploadpack.allowFilter=false", "uploadpack.allowFilter=true"
+	for range 2 {
+		if got := ask("version=2", filter); !strings.Contains(got, "version 2") || !strings.Contains(got, "filter") {
+			t.Errorf("protocol 2: %q", got)
+		}
+		if got := ask("version=2", plain); !strings.Contains(got, "version 2") || strings.Contains(got, "filter") {
+			t.Errorf("protocol 2 without filters: %q", got)
+		}
+		if got := ask("", plain); strings.Contains(got, "version 2") {
+			t.Errorf("protocol 0: %q", got)
+		}
+	}
+	if n := tr.count(t, "upload-pack"); n != 3 {
+		t.Errorf("upload-pack ran %d times", n)
+	}
+}
+
 // TestInfoRefs_concurrently: whoever asks after a change was reported sees it, however
 // many ask meanwhile.
 func TestInfoRefs_concurrently(t *testing.T) {

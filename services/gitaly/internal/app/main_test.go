@@ -14,15 +14,18 @@ import (
 	"time"
 )
 
-// hooksDir holds the real gitaly-hooks for all tests.
+// hooksDir holds the real gitaly-hooks and gitaly-linguist for all tests.
 var hooksDir string
 
-// TestMain builds gitaly-hooks, and checks at the end that nothing is left of what
+// TestMain builds both, and checks at the end that nothing is left of what
 // was started. As GIT_SSH_COMMAND the test binary is the bridge between git and
 // gitaly.
 func TestMain(m *testing.M) {
 	if os.Getenv(bridgeKey) != "" {
 		os.Exit(bridge())
+	}
+	if os.Getenv(serveKey) != "" {
+		os.Exit(serve())
 	}
 	os.Exit(run(m))
 }
@@ -34,10 +37,12 @@ func run(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	hooksDir = dir
-	build := exec.CommandContext(context.Background(), "go", "build", "-o", filepath.Join(dir, "gitaly-hooks"), "./cmd/gitaly-hooks")
-	build.Dir = "../../../hooks"
-	if out, err := build.CombinedOutput(); err != nil {
-		return fail(fmt.Errorf("build gitaly-hooks: %w\n%s", err, out))
+	for name, module := range map[string]string{"gitaly-hooks": "../../../hooks", "gitaly-linguist": "../.."} {
+		build := exec.CommandContext(context.Background(), "go", "build", "-o", filepath.Join(dir, name), "./cmd/"+name)
+		build.Dir = module
+		if out, err := build.CombinedOutput(); err != nil {
+			return fail(fmt.Errorf("build %s: %w\n%s", name, err, out))
+		}
 	}
 	before := runtime.NumGoroutine()
 	code := m.Run()

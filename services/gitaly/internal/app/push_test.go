@@ -190,19 +190,6 @@ func TestPush_refused(t *testing.T) {
 	}
 }
 
-func TestPush_postReceiveFails(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.create(t, rel)
-	b.api.postRecv = reply(503, `{"message":"down"}`)
-	c := b.client(t)
-	c.commit(t, "a", "a")
-	out := c.git(t, "push", remote(rel), "main")
-	if !strings.Contains(out, "remote: GitLab: http post to gitlab api /post_receive endpoint: down") || !strings.Contains(out, "[new branch]") {
-		t.Errorf("push:\n%s", out)
-	}
-}
-
 func TestPush_concurrently(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -279,7 +266,7 @@ func (c *client) startPush(t *testing.T, refs ...string) (cmd *exec.Cmd, kill fu
 }
 
 // eventually waits for a condition that other processes bring about.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for range 3000 {
 		if ok() {

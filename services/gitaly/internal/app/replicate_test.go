@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,7 +40,13 @@ func withTwo(t *testing.T) twoGitalys {
 // told names the other gitaly in the metadata of a call.
 func (x twoGitalys) told(t *testing.T) context.Context {
 	t.Helper()
-	raw, err := json.Marshal(map[string]map[string]string{"far": {"address": x.other.address, "token": secretText}})
+	return telling(t, "far", x.other)
+}
+
+// telling is the context of a call whose metadata says who has a storage.
+func telling(t *testing.T, storage string, at *bundle) context.Context {
+	t.Helper()
+	raw, err := json.Marshal(map[string]map[string]string{storage: {"address": at.address, "token": secretText}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,9 +102,48 @@ func TestReplicateRepository(t *testing.T) {
 			t.Fatal(err)
 		}
 		replicate()
+		// But not before there is something better.
+		objects := filepath.Join(source, "objects")
+		if err := errors.Join(os.Remove(filepath.Join(copied, "HEAD")), os.Rename(objects, objects+".away"), os.MkdirAll(filepath.Join(objects, "pack"), 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := x.repos().ReplicateRepository(x.told(t), &gitalypb.ReplicateRepositoryRequest{
+			Repository: repository(name), Source: on(tc.storage, "source-"+name)})
+		if packs, _ := filepath.Glob(filepath.Join(copied, "objects/pack/*.pack")); err == nil || len(packs) == 0 {
+			t.Errorf("%s: from a broken source: %v, packs left: %q", name, err, packs)
+		}
 	}
 	x.assertNoTemp(t)
 	x.assertUntold(t, secretText)
+}
+
+// TestReplicateRepository_pool: a member of an object pool, be it the fork or the source, arrives with all objects and without the pool.
+func TestReplicateRepository_pool(t *testing.T) {
+	t.Parallel()
+	b, pools, _ := withPool(t, "sha1")
+	if _, err := pools.LinkRepositoryToObjectPool(t.Context(), &gitalypb.LinkRepositoryToObjectPoolRequest{ObjectPool: poolAt(poolRel), Repository: repository("source.git")}); err != nil {
+		t.Fatal(err)
+	}
+	far := setup(t, func(c *app.Config) { c.Storages[0].Name = "far" })
+	for _, name := range []string{"source.git", "team/fork.git"} {
+		if _, err := os.Stat(filepath.Join(b.dir, name, "objects/info/alternates")); err != nil {
+			t.Errorf("%s is no member: %v", name, err)
+		}
+		for range 2 { // whole, and then what changed
+			if _, err := far.repos().ReplicateRepository(telling(t, "default", b), &gitalypb.ReplicateRepositoryRequest{
+				Repository: on("far", name), Source: on("default", name)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		copied := filepath.Join(far.dir, name)
+		if _, err := os.Stat(filepath.Join(copied, "objects/info/alternates")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s borrows: %v", name, err)
+		}
+		if got, want := refsOf(t, copied), refsOf(t, filepath.Join(b.dir, name)); got != want {
+			t.Errorf("%s:\n%s\nwant\n%s", name, got, want)
+		}
+		gitIn(t, copied, "fsck", "--strict", "--full")
+	}
 }
 
 // TestFar: forks and branches of another gitaly.

@@ -145,7 +145,11 @@ func TestTransport_badRequests(t *testing.T) {
 
 func TestAuthentication(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	previous, file := strings.Repeat("p", 32), filepath.Join(t.TempDir(), "previous")
+	if err := os.WriteFile(file, []byte(previous), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := setup(t, func(c *app.Config) { c.Auth.PreviousTokenFile = file })
 	pool := gitalyclient.NewPool(gitalyclient.Options{})
 	t.Cleanup(func() { _ = pool.Close() })
 	internal, _ := filepath.Glob(filepath.Join(b.cfg.RuntimeDir, "gitaly-*/sock.d/intern"))
@@ -158,6 +162,9 @@ func TestAuthentication(t *testing.T) {
 	}{
 		{b.address, "", codes.Unauthenticated},
 		{b.address, "wrong", codes.PermissionDenied},
+		{b.address, secretText, codes.OK},
+		{b.address, previous, codes.OK}, // the secret is being changed
+		{"unix:" + internal[0], previous, codes.PermissionDenied},
 		{"unix:" + internal[0], secretText, codes.PermissionDenied}, // the outer secret does not open the inner socket
 		{"unix:" + internal[0], "", codes.Unauthenticated},
 	} {

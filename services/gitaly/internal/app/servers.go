@@ -51,13 +51,20 @@ func (a *App) listen() error {
 	if err != nil {
 		return err
 	}
+	previous, err := a.cfg.previousToken()
+	if err != nil {
+		return err
+	}
 	if daily := a.daily(); daily != nil {
 		a.parts = append(a.parts, background("daily maintenance", daily.Run))
 	}
-	a.parts = append(a.parts, background("housekeeping", a.writes.Scheduler.Run), background("checks", a.probes.Run), background("adaptive limits", a.adapt),
+	for _, st := range a.locator.Storages() {
+		a.parts = append(a.parts, background("removals of "+st.Name, st.RetryRemovals))
+	}
+	a.parts = append(a.parts, background("push journal", a.journal.Journal.Run), background("housekeeping", a.writes.Scheduler.Run), background("checks", a.probes.Run), background("adaptive limits", a.adapt),
 		background("leftovers", a.sweep), background("temporary files", a.sweepTemp),
 		a.part("internal socket", a.internalServer(), time.Second, internal),
-		a.part("gRPC", a.externalServer(token), a.cfg.GracefulRestartTimeout.D(), external...))
+		a.part("gRPC", a.externalServer(token, previous), a.cfg.GracefulRestartTimeout.D(), external...))
 	return nil
 }
 
@@ -148,8 +155,8 @@ func (a *App) sweepTemp(ctx context.Context) {
 }
 
 // externalServer serves everything but the hooks.
-func (a *App) externalServer(token string) *grpc.Server {
-	srv := a.newServer(a.authentication(token, !a.cfg.Auth.Transitioning),
+func (a *App) externalServer(token, previous string) *grpc.Server {
+	srv := a.newServer(a.authentication(token, previous, !a.cfg.Auth.Transitioning),
 		limit.NewInterceptors(a.limits.calls))
 	if a.cfg.Reflection {
 		reflection.Register(srv)
@@ -172,15 +179,15 @@ func (a *App) externalServer(token string) *grpc.Server {
 // internalServer serves the hooks. Its token is made anew at each start and known
 // to our own children only: who could call it could speak for any user.
 func (a *App) internalServer() *grpc.Server {
-	srv := a.newServer(a.authentication(a.token, true), nil)
+	srv := a.newServer(a.authentication(a.token, "", true), nil)
 	gitalypb.RegisterHookServiceServer(srv, rpc.Hooks{Deps: a.deps})
 	return srv
 }
 
 // authentication checks the token, or with enforced false only counts.
-func (a *App) authentication(token string, enforced bool) gitalyauth.Options {
+func (a *App) authentication(token, previous string, enforced bool) gitalyauth.Options {
 	return gitalyauth.Options{
-		Token: token, Transitioning: !enforced,
+		Token: token, Previous: previous, Transitioning: !enforced,
 		Refused: a.metrics.Denied(enforced), Accepted: a.metrics.Authenticated(enforced),
 	}
 }
@@ -188,14 +195,15 @@ func (a *App) authentication(token string, enforced bool) gitalyauth.Options {
 // newServer has the interceptor chain: correlation id, access line and recovery
 // outermost, so that refused calls have them too; then metrics; then the token;
 // then the limits, so that a call that waits does not outlive its token; then what
-// keeps the cache of references true; then what counts writes. limits is nil for the hooks, whose pushes have their turn.
+// settles the pushes of a dead gitaly; then what keeps the cache of references true;
+// then what marks repositories in which a sync failed; then what counts writes. limits is nil for the hooks, whose pushes have their turn.
 func (a *App) newServer(auth gitalyauth.Options, limits *limit.Interceptors) *grpc.Server {
 	unary := []grpc.UnaryServerInterceptor{a.metrics.Unary, gitalyauth.UnaryInterceptor(auth)}
 	stream := []grpc.StreamServerInterceptor{a.metrics.Stream, gitalyauth.StreamInterceptor(auth)}
 	if limits != nil {
 		unary, stream = append(unary, limits.Unary), append(stream, limits.Stream)
 	}
-	unary, stream = append(unary, a.refs.Unary, a.writes.Unary), append(stream, a.refs.Stream, a.writes.Stream)
+	unary, stream = append(unary, a.journal.Unary, a.refs.Unary, a.suspects.Unary, a.writes.Unary), append(stream, a.journal.Stream, a.refs.Stream, a.suspects.Stream, a.writes.Stream)
 	options := grpcx.ServerOptions(grpcx.Options{
 		Log: a.log, ExposeInternal: true, Texts: map[codes.Code]string{codes.Aborted: rpc.AbortedText},
 	}, unary, stream)

@@ -10,8 +10,8 @@ import (
 	"path"
 	"path/filepath"
 
+	"gitsplit/kit/durable"
 	"gitsplit/kit/errs"
-	"gitsplit/services/gitaly/internal/storage"
 )
 
 // Store is a directory of backups. What is in it is complete and durable.
@@ -71,7 +71,7 @@ func (s *Store) write(name string, fill func(w io.Writer) error) (written bool, 
 	if err := s.root.Rename(tmp, name); err != nil {
 		return false, fmt.Errorf("write backup: %w", err)
 	}
-	return true, storage.SyncDir(filepath.Join(s.dir, path.Dir(name)))
+	return true, durable.SyncDir(filepath.Join(s.dir, path.Dir(name)))
 }
 
 // mkdir makes a directory and those above it, each name durable.
@@ -88,7 +88,7 @@ func (s *Store) mkdir(name string) error {
 	case err != nil:
 		return fmt.Errorf("write backup: %w", err)
 	}
-	return storage.SyncDir(filepath.Join(s.dir, path.Dir(name)))
+	return durable.SyncDir(filepath.Join(s.dir, path.Dir(name)))
 }
 
 type counter struct {

@@ -18,11 +18,13 @@ import (
 type Service struct {
 	git     remote.Git
 	remotes *remote.Service
+	// maxSnapshot bounds the files of a snapshot, in bytes.
+	maxSnapshot int64
 }
 
-// New returns a service.
-func New(git remote.Git, remotes *remote.Service) *Service {
-	return &Service{git: git, remotes: remotes}
+// New returns a service. The files of a snapshot may have maxSnapshot bytes in all.
+func New(git remote.Git, remotes *remote.Service, maxSnapshot int64) *Service {
+	return &Service{git: git, remotes: remotes, maxSnapshot: maxSnapshot}
 }
 
 // Options says what of another repository the new one takes.
@@ -34,6 +36,9 @@ type Options struct {
 	Everything bool
 	// Trusted says that the other belongs to this installation.
 	Trusted bool
+	// Replace puts the new repository into the place of one that is there, once it is
+	// complete.
+	Replace bool
 }
 
 // everything is the refspec of a mirror.
@@ -54,14 +59,14 @@ func (s *Service) From(ctx context.Context, repo *storage.Repo, from remote.Remo
 		facts.Head, fetch.Tags = o.Branch, remote.SomeTags
 		fetch.Refspecs = []string{"+" + o.Branch + ":" + o.Branch}
 	}
-	return s.create(ctx, repo, facts, func(ctx context.Context, dir *gitcmd.Repo) error {
+	return s.create(ctx, repo, facts, o.Replace, func(ctx context.Context, dir *gitcmd.Repo) error {
 		return s.remotes.Fetch(ctx, dir, from, fetch)
 	})
 }
 
 // create makes a repository with the given HEAD and what fill puts into it.
-func (s *Service) create(ctx context.Context, repo *storage.Repo, facts remote.Facts, fill func(context.Context, *gitcmd.Repo) error) error {
-	o := storage.CreateOptions{SHA256: facts.SHA256, Fill: func(ctx context.Context, dir *gitcmd.Repo) error {
+func (s *Service) create(ctx context.Context, repo *storage.Repo, facts remote.Facts, replace bool, fill func(context.Context, *gitcmd.Repo) error) error {
+	o := storage.CreateOptions{SHA256: facts.SHA256, Replace: replace, Fill: func(ctx context.Context, dir *gitcmd.Repo) error {
 		if err := fill(ctx, dir); err != nil {
 			return err
 		}

@@ -27,8 +27,8 @@ var snapshotObject = regexp.MustCompile(`^objects/([0-9a-f]{2}/([0-9a-f]{38}|[0-
 // and objects. The content is checked as that of a push would be; what is not in
 // order, or is no part of a snapshot, is errs.Invalid.
 func (s *Service) FromSnapshot(ctx context.Context, repo *storage.Repo, snapshot io.Reader) error {
-	return s.create(ctx, repo, remote.Facts{}, func(ctx context.Context, dir *gitcmd.Repo) error {
-		if err := unpack(dir.Dir, tar.NewReader(snapshot)); err != nil {
+	return s.create(ctx, repo, remote.Facts{}, false, func(ctx context.Context, dir *gitcmd.Repo) error {
+		if err := unpack(dir.Dir, tar.NewReader(snapshot), s.maxSnapshot); err != nil {
 			return err
 		}
 		return s.check(ctx, dir)
@@ -51,8 +51,8 @@ func (s *Service) check(ctx context.Context, dir *gitcmd.Repo) error {
 	return err
 }
 
-// unpack writes the files of a snapshot into a new repository.
-func unpack(dir string, snapshot *tar.Reader) error {
+// unpack writes the files of a snapshot into a new repository, up to so many bytes.
+func unpack(dir string, snapshot *tar.Reader, left int64) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return fmt.Errorf("unpack snapshot: %w", err)
@@ -73,6 +73,9 @@ func unpack(dir string, snapshot *tar.Reader) error {
 		if !wanted {
 			continue
 		}
+		if left -= h.Size; left < 0 {
+			return errs.New(errs.Exhausted, "the snapshot is larger than remote.max_snapshot_bytes")
+		}
 		if err := writeFile(root, name, snapshot); err != nil {
 			return fmt.Errorf("unpack snapshot: %w", err)
 		}
@@ -86,6 +89,11 @@ func snapshotName(h *tar.Header) (name string, wanted bool, err error) {
 	case tar.TypeDir:
 		return name, false, nil // made when a file needs it
 	case tar.TypeReg:
+		for key := range h.PAXRecords {
+			if strings.HasPrefix(key, "GNU.sparse.") { // a few bytes would become any number of zeros
+				return name, false, errs.New(errs.Invalid, "the snapshot has a file with holes")
+			}
+		}
 	default:
 		return name, false, errs.New(errs.Invalid, "the snapshot has an entry that is no file")
 	}

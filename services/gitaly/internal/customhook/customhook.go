@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gitsplit/kit/durable"
 	"gitsplit/services/gitaly/internal/storage"
 	"gitsplit/services/gitaly/internal/tarball"
 )
@@ -66,7 +67,7 @@ func Set(repo *storage.Repo, r io.Reader) (err error) {
 	if err := replace(filepath.Join(repo.Dir, dir), filepath.Join(tmp, dir), err == nil); err != nil {
 		return fmt.Errorf("replace custom hooks: %w", err)
 	}
-	return storage.SyncDir(repo.Dir)
+	return durable.SyncDir(repo.Dir)
 }
 
 // Unpack puts the hooks of a tar file into a repository that has none yet.

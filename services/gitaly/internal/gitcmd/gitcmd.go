@@ -66,7 +66,7 @@ type Traces int
 // From nothing to everything.
 const (
 	NoTraces   Traces = iota
-	PackTraces        // temporary packs, locks of the indexes of packs and of commits
+	PackTraces        // unfinished objects and packs, locks of the indexes of packs and of commits
 	RefTraces         // quarantines and locks of references, and all of the above
 )
 

@@ -38,6 +38,26 @@ func setup(t *testing.T, g Guard) (*Factory, *Repo) {
 	return f, &Repo{Dir: dir}
 }
 
+// TestFactory_litters: a pack-objects that fails, on a full disk for one, leaves what it
+// has written; the guard hears of it.
+func TestFactory_litters(t *testing.T) {
+	t.Parallel()
+	g := &guard{}
+	f, repo := setup(t, g)
+	pack := func(input string) error {
+		return f.Run(t.Context(), repo, Spec{Name: "pack-objects", Flags: []string{"--quiet"}, Args: []string{filepath.Join(repo.Dir, "objects", "pack", "x")}, Stdin: strings.NewReader(input)})
+	}
+	if err := pack(""); err != nil {
+		t.Fatal(err)
+	}
+	if err := pack("no object\n"); err == nil {
+		t.Error("packed what is no object")
+	}
+	if !slices.Equal(g.left, []bool{true, false}) {
+		t.Errorf("the guard was told %v", g.left)
+	}
+}
+
 func TestFactory_refuses(t *testing.T) {
 	t.Parallel()
 	f, repo := setup(t, nil)

@@ -51,7 +51,7 @@ var subcommands = map[string]subcommand{
 	"fast-export":   {flags: []string{"--all", "--signed-tags="}},
 	"fsck":          {flags: []string{"--no-progress", "--no-dangling", "--dangling", "--connectivity-only"}},
 	"remote prune":  {updatesRefs: true, config: remoteConfig()},
-	"pack-objects": {endOfOptions: true, traces: PackTraces, flags: []string{
+	"pack-objects": {endOfOptions: true, traces: PackTraces, litters: true, flags: []string{
 		"--quiet", "--local", "--non-empty", "--all", "--reflog", "--indexed-objects", "--keep-true-parents", "--keep-unreachable",
 		"--delta-base-offset", "--delta-islands", "--cruft", "--cruft-expiration=", "--stdin-packs", "--unpacked", "--incremental",
 		"--pack-loose-unreachable", "--revs", "--stdout", "--thin", "--shallow", "--progress", "--include-tag", "--filter="}},

@@ -9,6 +9,7 @@ package hook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,9 +18,11 @@ import (
 	"time"
 
 	"gitsplit/kit/errs"
+	"gitsplit/kit/fault"
 	"gitsplit/kit/hookpayload"
 	"gitsplit/kit/internalapi"
 	"gitsplit/services/gitaly/internal/api"
+	"gitsplit/services/gitaly/internal/journal"
 	"gitsplit/services/gitaly/internal/process"
 	"gitsplit/services/gitaly/internal/storage"
 )
@@ -27,13 +30,25 @@ import (
 // API is the internal API as this package needs it.
 type API interface {
 	Allowed(ctx context.Context, p api.Push) error
-	PreReceive(ctx context.Context, glRepository string) (bool, error)
-	PostReceive(ctx context.Context, p api.Push) ([]internalapi.Message, bool, error)
+	PreReceive(ctx context.Context, p api.Push) (bool, error)
+}
+
+// Journal is the push journal as this package needs it.
+type Journal interface {
+	// Begin writes down what a push is about to do; who started the push says when it
+	// is over.
+	Begin(ctx context.Context, storageName string, p api.Push) error
+	// Forget takes that back.
+	Forget(ctx context.Context, id string)
+	// Deliver reports what has moved and returns the API's messages and whether the
+	// counter of pushes in flight went down, or journal.ErrLater.
+	Deliver(ctx context.Context, id, changes string) ([]internalapi.Message, bool, error)
 }
 
 // Options is what a Manager needs.
 type Options struct {
 	API        API
+	Journal    Journal
 	CustomDir  string // server-wide custom hooks; "" for none
 	GitBinDir  string // comes first in the PATH of custom hooks
 	SearchPath string // PATH
@@ -59,6 +74,7 @@ func New(o Options) *Manager { return &Manager{o: o} }
 
 // Call is one hook of one push.
 type Call struct {
+	ID      string // of the push
 	Payload hookpayload.Payload
 	Repo    *storage.Repo
 	Env     []string // the hook's own environment, with git's variables
@@ -82,21 +98,45 @@ func (m *Manager) PreReceive(ctx context.Context, c Call, stdout, stderr io.Writ
 	if err != nil {
 		return &Exit{Code: 1, Stderr: err.Error()}
 	}
+	if fault.Enabled {
+		fault.Point(ctx, fault.BeforeAllowed, push.GLRepository)
+	}
 	if err := m.o.API.Allowed(ctx, push); err != nil {
 		return m.denied(ctx, "GitLab: ", err)
+	}
+	if fault.Enabled {
+		fault.Point(ctx, fault.AfterAllowed, push.GLRepository)
 	}
 	run := custom{name: "pre-receive", stdin: c.Changes, stdout: stdout, stderr: stderr, timeout: beforeTimeout}
 	if err := m.runCustom(ctx, c, run); err != nil {
 		return err
 	}
-	increased, err := m.o.API.PreReceive(ctx, push.GLRepository)
+	if err := m.o.Journal.Begin(ctx, c.Repo.Storage.Name, push); err != nil {
+		return unwritten(err)
+	}
+	increased, err := m.o.API.PreReceive(ctx, push)
+	if r, ok := asRefusal(err); ok && r.Status/100 == 4 || err == nil && !increased {
+		m.o.Journal.Forget(ctx, push.ID) // it was not counted; after any other error, also of a proxy, it may have been
+	}
 	if err != nil {
 		return m.denied(ctx, "calling pre_receive endpoint: ", err)
 	}
 	if !increased {
 		return &Exit{Code: 1}
 	}
+	if fault.Enabled {
+		fault.Point(ctx, fault.AfterPreReceive, push.GLRepository)
+	}
 	return nil
+}
+
+// unwritten tells the user why the journal did not take the push.
+func unwritten(err error) error {
+	var e *errs.Error
+	if errors.As(err, &e) {
+		return &Exit{Code: 1, Stderr: "GitLab: " + e.Msg}
+	}
+	return err
 }
 
 // Update runs the custom update hooks for one ref.
@@ -117,7 +157,10 @@ func (m *Manager) PostReceive(ctx context.Context, c Call, stdout, stderr io.Wri
 	if err != nil {
 		return &Exit{Code: 1, Stderr: err.Error()}
 	}
-	messages, decreased, err := m.o.API.PostReceive(ctx, push)
+	messages, decreased, err := m.o.Journal.Deliver(ctx, push.ID, push.Changes)
+	if errors.Is(err, journal.ErrLater) {
+		messages, decreased, err = []internalapi.Message{{Type: internalapi.MessageBasic, Message: later}}, true, nil
+	}
 	if err != nil {
 		return m.denied(ctx, "GitLab: ", err)
 	}
@@ -130,6 +173,11 @@ func (m *Manager) PostReceive(ctx context.Context, c Call, stdout, stderr io.Wri
 	run := custom{name: "post-receive", stdin: c.Changes, stdout: stdout, stderr: stderr, timeout: afterTimeout}
 	return m.runCustom(ctx, c, run)
 }
+
+// later is what the user reads when the API is not there after the references have
+// moved.
+const later = "Your push is done and safe, but GitLab has not processed it yet:\n" +
+	"merge requests, pipelines and webhooks follow by themselves. Do not push again."
 
 // HasCustom reports whether the site has a custom hook of that name for the
 // repository.
@@ -180,7 +228,7 @@ func (c Call) push() (api.Push, error) {
 		return api.Push{}, err
 	}
 	return api.Push{
-		GLID: user.UserID, Protocol: user.Protocol, GLRepository: glRepository,
+		ID: c.ID, GLID: user.UserID, Protocol: user.Protocol, GLRepository: glRepository,
 		Dir: c.Repo.Dir, RelativePath: c.Repo.RelativePath, Changes: string(c.Changes), Options: c.Options,
 		ObjectDirectory: object, Alternates: alternates, ClientContext: c.Payload.ClientContext, RemoteIP: user.RemoteIP,
 	}, nil

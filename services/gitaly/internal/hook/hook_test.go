@@ -13,23 +13,27 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"gitsplit/kit/errs"
 	"gitsplit/kit/hookpayload"
 	"gitsplit/kit/internalapi"
 	"gitsplit/kit/logging"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/api"
 	"gitsplit/services/gitaly/internal/gitcmd"
+	"gitsplit/services/gitaly/internal/journal"
 	"gitsplit/services/gitaly/internal/process"
 	"gitsplit/services/gitaly/internal/storage"
 )
 
-// fakeAPI records what it is asked in a shared list of steps.
+// fakeAPI is the API and the journal, and records what it is asked in a list of steps.
 type fakeAPI struct {
 	steps     *[]string
 	push      api.Push
 	allowed   error
 	pre       error
 	increased bool
+	begin     error
+	delivered string
 	post      error
 	messages  []internalapi.Message
 	decreased bool
@@ -40,13 +44,20 @@ func (f *fakeAPI) Allowed(_ context.Context, p api.Push) error {
 	return f.allowed
 }
 
-func (f *fakeAPI) PreReceive(context.Context, string) (bool, error) {
+func (f *fakeAPI) PreReceive(context.Context, api.Push) (bool, error) {
 	*f.steps = append(*f.steps, "pre_receive")
 	return f.increased, f.pre
 }
 
-func (f *fakeAPI) PostReceive(_ context.Context, p api.Push) ([]internalapi.Message, bool, error) {
-	*f.steps, f.push = append(*f.steps, "post_receive"), p
+func (f *fakeAPI) Begin(_ context.Context, storageName string, p api.Push) error {
+	*f.steps = append(*f.steps, "begin "+storageName+" "+p.ID)
+	return f.begin
+}
+
+func (f *fakeAPI) Forget(_ context.Context, id string) { *f.steps = append(*f.steps, "forget "+id) }
+
+func (f *fakeAPI) Deliver(_ context.Context, id, changes string) ([]internalapi.Message, bool, error) {
+	*f.steps, f.delivered = append(*f.steps, "deliver "+id), changes
 	return f.messages, f.decreased, f.post
 }
 
@@ -84,9 +95,9 @@ func setup(t *testing.T) *bundle {
 		t.Fatal(err)
 	}
 	b := &bundle{server: t.TempDir(), api: &fakeAPI{steps: new([]string), increased: true, decreased: true}}
-	b.manager = New(Options{API: b.api, CustomDir: b.server, GitBinDir: git.BinDir(), SearchPath: os.Getenv("PATH"), Home: "/", Log: logging.Discard()})
+	b.manager = New(Options{API: b.api, Journal: b.api, CustomDir: b.server, GitBinDir: git.BinDir(), SearchPath: os.Getenv("PATH"), Home: "/", Log: logging.Discard()})
 	b.call = Call{
-		Repo: repo, Changes: []byte(zero + " " + one + " refs/heads/main\n"), Options: []string{"ci.skip"},
+		ID: "id", Repo: repo, Changes: []byte(zero + " " + one + " refs/heads/main\n"), Options: []string{"ci.skip"},
 		Payload: hookpayload.Payload{Repository: msg, UserDetails: &hookpayload.UserDetails{Username: "ada", UserID: "key-7", Protocol: "ssh"}},
 	}
 	return b
@@ -136,11 +147,11 @@ func TestManager_PreReceive(t *testing.T) {
 	if want := strings.Repeat("key-7 ada ssh project-26 team/tool \n", 3); b.stderr.String() != want {
 		t.Errorf("stderr = %q, want %q", b.stderr.String(), want)
 	}
-	if diff := cmp.Diff([]string{"allowed", "pre_receive"}, *b.api.steps); diff != "" {
+	if diff := cmp.Diff([]string{"allowed", "begin default id", "pre_receive"}, *b.api.steps); diff != "" {
 		t.Errorf("steps (-want +got):\n%s", diff)
 	}
 	wantPush := api.Push{
-		GLID: "key-7", Protocol: "ssh", GLRepository: "project-26", Dir: b.call.Repo.Dir, RelativePath: "r.git",
+		ID: "id", GLID: "key-7", Protocol: "ssh", GLRepository: "project-26", Dir: b.call.Repo.Dir, RelativePath: "r.git",
 		Changes: changes, Options: []string{"ci.skip"}, ObjectDirectory: "objects/tmp_objdir-incoming-x", Alternates: []string{"objects"},
 	}
 	if diff := cmp.Diff(wantPush, b.api.push); diff != "" {
@@ -154,7 +165,7 @@ func TestManager_PreReceive_refuses(t *testing.T) {
 		name  string
 		alter func(b *bundle)
 		text  string
-		steps int
+		steps int // of: allowed, begin, pre_receive, forget
 	}{
 		{"no changes", func(b *bundle) { b.call.Changes = nil }, "hook got no reference updates", 0},
 		{"no gl_repository", func(b *bundle) { b.call.Payload.Repository.GlRepository = "" }, "repository not set", 0},
@@ -170,8 +181,11 @@ func TestManager_PreReceive_refuses(t *testing.T) {
 		{"API says no", func(b *bundle) { b.api.allowed = &api.Refusal{Text: "You are not allowed\x1b[31m"} }, "GitLab: You are not allowed[31m", 1},
 		{"counter call fails", func(b *bundle) {
 			b.api.pre = &api.Refusal{Text: "http post to gitlab api /pre_receive endpoint: x"}
-		}, "calling pre_receive endpoint: http post to gitlab api /pre_receive endpoint: x", 2},
-		{"counter not increased", func(b *bundle) { b.api.increased = false }, "", 2},
+		}, "calling pre_receive endpoint: http post to gitlab api /pre_receive endpoint: x", 3},
+		{"counter call refused", func(b *bundle) { b.api.pre = &api.Refusal{Text: "x", Status: 404} }, "calling pre_receive endpoint: x", 4},
+		{"a proxy has no answer", func(b *bundle) { b.api.pre = &api.Refusal{Text: "x", Status: 502} }, "calling pre_receive endpoint: x", 3},
+		{"counter not increased", func(b *bundle) { b.api.increased = false }, "", 4},
+		{"journal full", func(b *bundle) { b.api.begin = errs.New(errs.Exhausted, "Too many pushes wait.") }, "GitLab: Too many pushes wait.", 2},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -334,6 +348,17 @@ func TestManager_PostReceive(t *testing.T) {
 	wantExit(t, b.manager.PostReceive(t.Context(), b.call, &b.stdout, &b.stderr), 1, "")
 	if !strings.HasPrefix(b.stdout.String(), "\nTo create") || strings.Contains(b.stdout.String(), "custom") {
 		t.Errorf("stdout = %q", b.stdout.String())
+	}
+	b.stdout.Reset()
+	b.api.decreased, b.api.post = true, fmt.Errorf("%w: down", journal.ErrLater)
+	if err := b.manager.PostReceive(t.Context(), b.call, &b.stdout, &b.stderr); err != nil {
+		t.Errorf("API down: %v", err)
+	}
+	if !strings.HasPrefix(b.stdout.String(), "\nYour push is done and safe, but") || !strings.HasSuffix(b.stdout.String(), "Do not push again.\n\ncustom\n") {
+		t.Errorf("stdout = %q", b.stdout.String())
+	}
+	if b.api.delivered != string(b.call.Changes) {
+		t.Errorf("delivered %q", b.api.delivered)
 	}
 	b.api.post = &api.Refusal{Text: "http post to gitlab api /post_receive endpoint: Internal API unreachable"}
 	wantExit(t, b.manager.PostReceive(t.Context(), b.call, &b.stdout, &b.stderr), 1,

@@ -49,6 +49,12 @@ type Sweeper interface {
 	RemoveStale(dir string) (removed []string, err error)
 }
 
+// Marks are those of repositories in which a sync has failed.
+type Marks interface {
+	Marked(repo *storage.Repo) bool
+	Clear(repo *storage.Repo) error
+}
+
 // Observer measures.
 type Observer interface {
 	// HousekeepingTask counts a task that was done or has failed.
@@ -65,6 +71,7 @@ type Observer interface {
 type Options struct {
 	Git      Git
 	Sweeper  Sweeper
+	Marks    Marks
 	Observer Observer
 	Log      *slog.Logger
 	Now      func() time.Time

@@ -18,12 +18,14 @@ import (
 	"gitsplit/services/gitaly/internal/housekeeping"
 	"gitsplit/services/gitaly/internal/leftover"
 	"gitsplit/services/gitaly/internal/storage"
+	"gitsplit/services/gitaly/internal/suspect"
 )
 
 const day = 24 * time.Hour
 
 // bundle is a manager over one storage, with a clock and a git that can fail.
 type bundle struct {
+	marks   *suspect.Marks
 	manager *housekeeping.Manager
 	locator *storage.Locator
 	storage *storage.Storage
@@ -117,9 +119,13 @@ func setupGit(t *testing.T, path string) *bundle {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = st.Close() })
-	b := &bundle{storage: st, locator: storage.NewLocator(st), git: &failingGit{Factory: factory}, totals: make(chan string, 1000)}
+	marks, err := suspect.Open(suspect.Options{Log: logging.Discard(), Due: func(string, string) {}}, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bundle{marks: marks, storage: st, locator: storage.NewLocator(st), git: &failingGit{Factory: factory}, totals: make(chan string, 1000)}
 	b.manager = housekeeping.New(housekeeping.Options{
-		Git: b.git, Sweeper: sweeper{guard, b}, Observer: observer{b.totals}, Log: logging.Discard(), Parallel: 1,
+		Git: b.git, Sweeper: sweeper{guard, b}, Marks: marks, Observer: observer{b.totals}, Log: logging.Discard(), Parallel: 1,
 		Now: func() time.Time { return time.Now().Add(time.Duration(b.ahead.Load())) },
 	})
 	return b
@@ -278,5 +284,30 @@ func TestOptimize_stale(t *testing.T) {
 	b.optimize(t, repo, housekeeping.Heuristical)
 	if left := glob(t, repo, "*.lock", "objects/pack/tmp_*", "gitlab-worktree/*", "worktrees/*"); len(left) > 0 {
 		t.Errorf("left: %q", left)
+	}
+}
+
+// TestOptimize_marked: a repository in which a sync has failed is checked before
+// anything is done to it; one that is not well stays as it is, and marked.
+func TestOptimize_marked(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	repo := b.create(t, "r.git")
+	b.marks.Mark(t.Context(), repo, errors.New("input/output error"))
+	broken := filepath.Join(repo.Dir, "refs/heads/main")
+	if err := os.WriteFile(broken, []byte(strings.Repeat("1", 40)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.manager.Optimize(t.Context(), repo, housekeeping.Eager); err == nil || !b.marks.Marked(repo) {
+		t.Errorf("a broken repository: %v, marked %v", err, b.marks.Marked(repo))
+	}
+	if _, err := os.Stat(broken); err != nil {
+		t.Errorf("it was touched: %v", err)
+	}
+	if err := os.Remove(broken); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.manager.Optimize(t.Context(), repo, housekeeping.Eager); err != nil || b.marks.Marked(repo) {
+		t.Errorf("a repository that is well: %v, marked %v", err, b.marks.Marked(repo))
 	}
 }

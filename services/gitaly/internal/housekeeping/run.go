@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"gitsplit/kit/durable"
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/storage"
 )
@@ -37,6 +38,11 @@ func (r *run) all(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.packDir.Close()) }()
+	if r.o.Marks.Marked(r.repo) {
+		if err := r.stage(ctx, "check", r.check); err != nil {
+			return err // nothing is packed anew, and so lost, that may be the better copy
+		}
+	}
 	var faults []error
 	if r.strategy != References {
 		faults = append(faults, r.stage(ctx, "clean-stale-data", r.cleanStaleData), r.stage(ctx, "clean-worktrees", r.cleanWorktrees))
@@ -96,6 +102,16 @@ func (r *run) task(name string, err error) error {
 	return err
 }
 
+// check lets git look at everything in a repository in which a sync has failed, and
+// takes the mark off if it is well.
+func (r *run) check(ctx context.Context) error {
+	err := r.o.Git.Run(ctx, r.git, gitcmd.Spec{Name: "fsck", Flags: []string{"--no-progress", "--no-dangling"}, Background: true})
+	if err == nil {
+		err = r.o.Marks.Clear(r.repo)
+	}
+	return r.task("fsck", err)
+}
+
 func (r *run) cleanStaleData(ctx context.Context) error {
 	removed, err := r.o.Sweeper.RemoveStale(r.repo.Dir)
 	if len(removed) > 0 {
@@ -140,7 +156,7 @@ func (r *run) packRefs(ctx context.Context) error {
 	}
 	err := r.o.Git.Run(ctx, r.git, gitcmd.Spec{Name: "pack-refs", Flags: append(flags, "--no-prune")})
 	if err == nil {
-		err = storage.SyncDir(r.repo.Dir)
+		err = durable.SyncDir(r.repo.Dir)
 	}
 	if err == nil {
 		err = r.o.Git.Run(ctx, r.git, gitcmd.Spec{Name: "pack-refs", Flags: flags})

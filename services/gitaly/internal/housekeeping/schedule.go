@@ -68,6 +68,13 @@ func (s *Scheduler) Wrote(repo *storage.Repo) {
 	s.counts.put(repo.Dir, w)
 }
 
+// Check makes a repository due that is marked for a check.
+func (s *Scheduler) Check(repo *storage.Repo) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.enqueue(repo, Heuristical) // if too many are due: daily maintenance comes by
+}
+
 // enqueue makes the repository due, unless too many are. s.mu is held.
 func (s *Scheduler) enqueue(repo *storage.Repo, strategy Strategy) bool {
 	if j, ok := s.jobs[repo.Dir]; ok {
@@ -120,6 +127,9 @@ func (s *Scheduler) next() job {
 // visit optimizes a repository for nobody: what fails is only logged.
 func (m *Manager) visit(ctx context.Context, j job) {
 	if ok, err := j.repo.Exists(); !ok && err == nil {
+		if err := m.o.Marks.Clear(j.repo); err != nil {
+			m.o.Log.WarnContext(ctx, "mark of a repository that is gone stays", slog.Any("error", err))
+		}
 		return
 	}
 	err := m.Optimize(ctx, j.repo, j.strategy)

@@ -1,6 +1,6 @@
-// Package inforefs keeps what upload-pack tells of the references of a repository, for
-// clients of protocol 0 and 1, which ask for all of them each time (wire/gitaly.md
-// §12).
+// Package inforefs keeps what upload-pack tells first of a repository: all references to
+// clients of protocol 0 and 1, what it is able to do to others (wire/gitaly.md §12). So
+// a fetch over HTTP costs one git less.
 //
 // A repository has a generation as long as nobody writes to it. What is kept belongs to
 // a generation, and each RPC that may write begins a new one: nothing is looked for in
@@ -52,14 +52,14 @@ func New(streams *streamcache.Cache, o Observer) *Cache {
 }
 
 // Serve writes what generate makes of the repository's present state, or has made of
-// it before.
-func (c *Cache) Serve(ctx context.Context, repo *storage.Repo, w io.Writer, generate streamcache.Generate) error {
+// it before. What generate does depends on variant, and on nothing else.
+func (c *Cache) Serve(ctx context.Context, repo *storage.Repo, variant string, w io.Writer, generate streamcache.Generate) error {
 	generation, ok := c.generation(key(repo))
 	if !ok {
 		c.observer.InfoRefs("err")
 		return generate(ctx, w)
 	}
-	generated, err := c.streams.Serve(ctx, fmt.Sprintf("%d %s", generation, key(repo)), w, generate)
+	generated, err := c.streams.Serve(ctx, fmt.Sprintf("%d %q %s", generation, variant, key(repo)), w, generate)
 	if generated {
 		c.observer.InfoRefs("miss")
 	} else {

@@ -43,7 +43,7 @@ func repo(rel string) *storage.Repo {
 func ask(t *testing.T, c *inforefs.Cache, r *storage.Repo, text string) string {
 	t.Helper()
 	var out bytes.Buffer
-	err := c.Serve(t.Context(), r, &out, func(_ context.Context, w io.Writer) error {
+	err := c.Serve(t.Context(), r, "", &out, func(_ context.Context, w io.Writer) error {
 		_, err := io.WriteString(w, text)
 		return err
 	})
@@ -74,13 +74,34 @@ func TestCache(t *testing.T) {
 	}
 }
 
+// TestCache_variants: clients of different kinds have answers of their own.
+func TestCache_variants(t *testing.T) {
+	t.Parallel()
+	c, n := newCache(t)
+	var got []string
+	for _, variant := range []string{"a", "b", "a", "b"} {
+		var out bytes.Buffer
+		err := c.Serve(t.Context(), repo("r"), variant, &out, func(_ context.Context, w io.Writer) error {
+			_, err := io.WriteString(w, variant)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, out.String())
+	}
+	if !slices.Equal(got, []string{"a", "b", "a", "b"}) || !slices.Equal(n.results, []string{"miss", "miss", "hit", "hit"}) {
+		t.Errorf("answers %q, results %q", got, n.results)
+	}
+}
+
 // TestCache_lateMaker: what was begun before a change is not found after it.
 func TestCache_lateMaker(t *testing.T) {
 	t.Parallel()
 	c, _ := newCache(t)
 	began, goOn, done := make(chan struct{}), make(chan struct{}), make(chan error)
 	go func() {
-		done <- c.Serve(context.Background(), repo("a"), io.Discard, func(_ context.Context, w io.Writer) error {
+		done <- c.Serve(context.Background(), repo("a"), "", io.Discard, func(_ context.Context, w io.Writer) error {
 			close(began)
 			<-goOn
 			_, err := io.WriteString(w, "old")

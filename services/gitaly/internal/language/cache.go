@@ -7,17 +7,16 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/go-enry/go-enry/v2/data"
-
+	"gitsplit/services/gitaly/internal/linguist"
 	"gitsplit/services/gitaly/internal/ref"
 	"gitsplit/services/gitaly/internal/storage"
 )
 
 // sum is what is kept of the last commit.
 type sum struct {
-	Rules  string            `json:"rules"` // version of linguist
-	Commit string            `json:"commit"`
-	Bytes  map[string]uint64 `json:"bytes"`
+	Rules     string `json:"linguist"` // its version
+	Commit    string `json:"commit"`
+	Languages Sums   `json:"languages"`
 }
 
 const (
@@ -43,7 +42,7 @@ func load(repo *storage.Repo) (sum, error) {
 		return sum{}, fmt.Errorf("read language statistics: %w", err)
 	}
 	var s sum
-	if json.Unmarshal(raw, &s) != nil || s.Rules != data.LinguistCommit || !ref.ValidOID(s.Commit) {
+	if json.Unmarshal(raw, &s) != nil || s.Rules != linguist.Rules || !ref.ValidOID(s.Commit) {
 		return sum{}, nil // a crash, or another version's
 	}
 	return s, nil
@@ -51,7 +50,7 @@ func load(repo *storage.Repo) (sum, error) {
 
 // save keeps the sums. A crash may lose them: they can be counted again.
 func save(repo *storage.Repo, s sum) error {
-	s.Rules = data.LinguistCommit
+	s.Rules = linguist.Rules
 	raw, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("write language statistics: %w", err)

@@ -12,42 +12,60 @@ import (
 
 	"gitsplit/kit/errs"
 	"gitsplit/services/gitaly/internal/attribute"
+	"gitsplit/services/gitaly/internal/linguist"
 	"gitsplit/services/gitaly/internal/object"
 	"gitsplit/services/gitaly/internal/storage"
 )
 
+// Sums are the languages of a commit by name.
+type Sums map[string]Sum
+
+// Sum is one language's.
+type Sum struct {
+	linguist.Language
+
+	Bytes uint64 `json:"bytes"`
+}
+
+// Options is what counting needs.
+type Options struct {
+	Git      attribute.Git
+	Linguist linguist.Options
+}
+
 // Count counts the bytes of each language in a commit, which is given by its id.
-func Count(ctx context.Context, git attribute.Git, repo *storage.Repo, commit string) (map[string]uint64, error) {
+func Count(ctx context.Context, o Options, repo *storage.Repo, commit string) (Sums, error) {
 	known, err := load(repo)
 	if err != nil {
 		return nil, err
 	}
 	if known.Commit == commit {
-		return known.Bytes, nil
+		return known.Languages, nil
 	}
-	objects, err := object.Open(ctx, git, &repo.Repo)
+	objects, err := object.Open(ctx, o.Git, &repo.Repo)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = objects.Close() }()
-	sums, err := count(ctx, git, repo, objects, known, commit)
+	sums, err := count(ctx, o, repo, objects, known, commit)
 	if errors.Is(err, errAnew) {
-		sums, err = count(ctx, git, repo, objects, sum{}, commit)
+		sums, err = count(ctx, o, repo, objects, sum{}, commit)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return sums, save(repo, sum{Commit: commit, Bytes: sums})
+	return sums, save(repo, sum{Commit: commit, Languages: sums})
 }
 
 // errAnew means that the sums of another commit do not help.
 var errAnew = errors.New("count anew")
 
-func count(ctx context.Context, git attribute.Git, repo *storage.Repo, objects *object.Reader, known sum, commit string) (map[string]uint64, error) {
-	c := counter{ctx: ctx, git: git, repo: repo, objects: objects, bytes: maps.Clone(known.Bytes)}
-	if c.bytes == nil {
-		c.bytes = map[string]uint64{}
+func count(ctx context.Context, o Options, repo *storage.Repo, objects *object.Reader, known sum, commit string) (_ Sums, err error) {
+	c := counter{ctx: ctx, o: o, repo: repo, objects: objects, sums: maps.Clone(known.Languages)}
+	if c.sums == nil {
+		c.sums = Sums{}
 	}
+	defer func() { err = errors.Join(err, c.close()) }()
 	root, err := objects.RootTree(commit)
 	if err != nil {
 		return nil, err
@@ -68,16 +86,17 @@ func count(ctx context.Context, git attribute.Git, repo *storage.Repo, objects *
 	if err := c.compare(before, &object.Entry{Mode: treeMode, OID: root}, 0); err != nil {
 		return nil, err
 	}
-	return c.bytes, errors.Join(c.flush(&c.before), c.flush(&c.after))
+	return c.sums, errors.Join(c.flush(&c.before), c.flush(&c.after))
 }
 
 // counter changes the sums of one commit into those of another.
 type counter struct {
 	ctx           context.Context //nolint:containedctx // of the one call that it lives for
-	git           attribute.Git
+	o             Options
 	repo          *storage.Repo
 	objects       *object.Reader
-	bytes         map[string]uint64
+	program       *linguist.Program // nil until there is something to ask
+	sums          Sums
 	before, after batch // files that went, and that came
 }
 
@@ -155,14 +174,14 @@ func (c *counter) flush(b *batch) error {
 	if len(b.files) == 0 {
 		return nil
 	}
-	attrs := make(map[string]attributes, len(b.files))
+	attrs := make(map[string]map[string]string, len(b.files))
 	paths := make([]string, 0, len(b.files))
 	for _, f := range b.files {
 		paths = append(paths, f.Path)
 	}
-	err := attribute.Check(c.ctx, c.git, c.repo, b.commit, attributeNames, paths, func(i attribute.Info) {
+	err := attribute.Check(c.ctx, c.o.Git, c.repo, b.commit, attributeNames, paths, func(i attribute.Info) {
 		if attrs[i.Path] == nil {
-			attrs[i.Path] = attributes{}
+			attrs[i.Path] = map[string]string{}
 		}
 		attrs[i.Path][i.Name] = i.Value
 	})
@@ -170,21 +189,35 @@ func (c *counter) flush(b *batch) error {
 		return fmt.Errorf("read attributes: %w", err)
 	}
 	for _, f := range b.files {
-		name, size, err := look(c.objects, f, attrs[f.Path])
+		lang, size, err := c.look(f, attrs[f.Path])
 		if err != nil {
 			return err
 		}
-		if name == "" {
-			continue
-		}
-		if b == &c.after {
-			c.bytes[name] += size
-			continue
-		}
-		if c.bytes[name] -= min(size, c.bytes[name]); c.bytes[name] == 0 {
-			delete(c.bytes, name)
+		if lang.Name != "" {
+			c.sums.change(lang, size, b == &c.after)
 		}
 	}
 	b.files = b.files[:0]
 	return nil
+}
+
+func (s Sums) change(lang linguist.Language, size uint64, came bool) {
+	sum := s[lang.Name]
+	sum.Language = lang
+	if came {
+		sum.Bytes += size
+	} else {
+		sum.Bytes -= min(size, sum.Bytes)
+	}
+	s[lang.Name] = sum
+	if sum.Bytes == 0 && !came {
+		delete(s, lang.Name)
+	}
+}
+
+func (c *counter) close() error {
+	if c.program == nil {
+		return nil
+	}
+	return c.program.Close()
 }

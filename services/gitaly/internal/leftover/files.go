@@ -14,8 +14,9 @@ import (
 	"gitsplit/services/gitaly/internal/storage"
 )
 
-// packTraces are what writers of packs and indexes lock or write aside.
+// packTraces are what writers of objects, packs and indexes lock or write aside.
 var packTraces = []string{ //nolint:gochecknoglobals // a constant
+	"objects/[0-9a-f][0-9a-f]/tmp_obj_*",
 	"objects/pack/tmp_*", "objects/pack/.tmp-*", "objects/pack/multi-pack-index.lock", "objects/info/commit-graph.lock",
 	"objects/info/commit-graphs/tmp_*", "objects/info/commit-graphs/commit-graph-chain.lock",
 }
@@ -79,7 +80,7 @@ func (s *sweeper) remove(path string) {
 
 func (s *sweeper) refLocks() {
 	err := filepath.WalkDir(filepath.Join(s.repo, "refs"), func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".lock") {
+		if err == nil && !d.IsDir() && (strings.HasSuffix(path, ".lock") || empty(d)) {
 			s.remove(path)
 		}
 		return nil // what vanished needs no sweeping
@@ -87,6 +88,13 @@ func (s *sweeper) refLocks() {
 	if err != nil {
 		s.errs = append(s.errs, err)
 	}
+}
+
+// empty reports whether a reference has no value: a crash of the machine came between its
+// name and its content, and before anybody was told of it (package pack, bulk).
+func empty(d fs.DirEntry) bool {
+	info, err := d.Info()
+	return err == nil && info.Mode().IsRegular() && info.Size() == 0
 }
 
 // alternates puts back what a repository borrows from, if somebody died who was

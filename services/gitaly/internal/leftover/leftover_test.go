@@ -18,14 +18,17 @@ import (
 // leftovers are one of each kind; bystanders must stay.
 var (
 	leftovers = []string{
-		"objects/tmp_objdir-incoming-a/pack/tmp_pack_x", "objects/pack/tmp_idx_1", "objects/pack/pack-1.keep",
+		"objects/tmp_objdir-incoming-a/pack/tmp_pack_x", "objects/ab/tmp_obj_1", "objects/pack/tmp_idx_1", "objects/pack/pack-1.keep",
 		"objects/pack/.tmp-7-pack-1.pack", "objects/pack/multi-pack-index.lock", "objects/info/commit-graphs/tmp_graph_1",
-		"objects/info/commit-graphs/commit-graph-chain.lock", "packed-refs.lock", "packed-refs.new", "HEAD.lock", "reftable/tables.list.lock", "refs/heads/main.lock", "refs/heads/deep/er.lock",
+		"objects/info/commit-graphs/commit-graph-chain.lock", "packed-refs.lock", "packed-refs.new", "HEAD.lock", "reftable/tables.list.lock", "refs/heads/main.lock", "refs/heads/deep/er.lock", torn,
 	}
 	bystanders = []string{
-		"HEAD", "objects/pack/pack-1.pack", "objects/pack/pack-2.keep", "refs/heads/main", "refs/heads/deep/other", "hooks/x.lock",
+		"HEAD", "objects/ab/cdef", "objects/pack/pack-1.pack", "objects/pack/pack-2.keep", "refs/heads/main", "refs/heads/deep/other", "hooks/x.lock",
 	}
 )
+
+// torn is a reference that a crash of the machine has left empty.
+const torn = "refs/heads/deep/torn"
 
 func write(t *testing.T, repo, name, content string, at time.Time) {
 	t.Helper()
@@ -42,6 +45,7 @@ func fill(t *testing.T, repo string, at time.Time) {
 	for _, name := range slices.Concat(bystanders, leftovers) {
 		write(t, repo, name, "receive-pack 4711 on host", at)
 	}
+	write(t, repo, torn, "", at)
 	write(t, repo, "objects/pack/pack-2.keep", "kept by the administrator", at)
 	if err := os.Chtimes(filepath.Join(repo, "objects/tmp_objdir-incoming-a"), at, at); err != nil {
 		t.Fatal(err)
@@ -146,7 +150,7 @@ func TestGuard_housekeeping(t *testing.T) {
 	leavePush := g.Enter(repo, gitcmd.RefTraces)
 	fill(t, repo, now)
 	leavePush(false)
-	packs := []string{"objects/pack/tmp_idx_1", "objects/pack/.tmp-7-pack-1.pack", "objects/pack/multi-pack-index.lock",
+	packs := []string{"objects/ab/tmp_obj_1", "objects/pack/tmp_idx_1", "objects/pack/.tmp-7-pack-1.pack", "objects/pack/multi-pack-index.lock",
 		"objects/info/commit-graphs/tmp_graph_1", "objects/info/commit-graphs/commit-graph-chain.lock"}
 	want(t, repo, packs...)
 

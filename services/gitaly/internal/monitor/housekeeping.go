@@ -11,6 +11,7 @@ type housekeeping struct {
 	tasks   *prometheus.CounterVec
 	latency *prometheus.HistogramVec
 	runs    *prometheus.GaugeVec
+	reg     prometheus.Registerer
 }
 
 func newHousekeeping(reg prometheus.Registerer) housekeeping {
@@ -26,6 +27,7 @@ func newHousekeeping(reg prometheus.Registerer) housekeeping {
 			Name: "gitaly_housekeeping_runs", Help: "Repositories due for, waiting for or in housekeeping.",
 		}, []string{"state"}),
 	}
+	h.reg = reg
 	reg.MustRegister(h.tasks, h.latency, h.runs)
 	return h
 }
@@ -53,4 +55,13 @@ func (h housekeeping) HousekeepingRuns(waiting, working int) {
 // HousekeepingDue sets how many repositories are due for a run.
 func (h housekeeping) HousekeepingDue(n int) {
 	h.runs.WithLabelValues("due").Set(float64(n))
+}
+
+// WatchSuspects shows in how many repositories of a storage a sync has failed, until a
+// check has found them well.
+func (h housekeeping) WatchSuspects(storage string, count func() int) {
+	h.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gitaly_repositories_to_check", Help: "Repositories in which a sync has failed and that no check has found well since.",
+		ConstLabels: prometheus.Labels{"storage": storage},
+	}, func() float64 { return float64(count()) }))
 }

@@ -18,6 +18,7 @@ type Metrics struct {
 	commands
 	limits
 	housekeeping
+	journal
 	// Packs are those of the limit of pack-objects.
 	Packs PackLimits
 	// PackCache are those of the cache before it.
@@ -40,7 +41,7 @@ func New(reg prometheus.Registerer, buckets []float64) *Metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &Metrics{
-		server: newServer(reg), commands: newCommands(reg), limits: newLimits(reg), housekeeping: newHousekeeping(reg), Packs: newPackLimits(reg), PackCache: newPackCache(reg), RefCache: newRefCache(reg),
+		server: newServer(reg), commands: newCommands(reg), limits: newLimits(reg), housekeeping: newHousekeeping(reg), journal: newJournal(reg), Packs: newPackLimits(reg), PackCache: newPackCache(reg), RefCache: newRefCache(reg),
 		started: counter("grpc_server_started_total", "RPCs started.", "grpc_type", "grpc_service", "grpc_method"),
 		handled: counter("grpc_server_handled_total", "RPCs completed.", "grpc_type", "grpc_service", "grpc_method", "grpc_code"),
 		handling: prometheus.NewHistogramVec(prometheus.HistogramOpts{

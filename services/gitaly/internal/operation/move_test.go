@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"gitsplit/kit/internalapi"
 	"gitsplit/kit/logging"
@@ -23,14 +23,21 @@ import (
 	"gitsplit/services/gitaly/internal/storage"
 )
 
-// reported is an API that permits everything and notes until when it may take a report.
+// reported is an API that permits everything, and a journal that notes until when it
+// may take a report.
 type reported struct{ until time.Time }
 
 func (*reported) Allowed(context.Context, api.Push) error { return nil }
 
-func (*reported) PreReceive(context.Context, string) (bool, error) { return true, nil }
+func (*reported) PreReceive(context.Context, api.Push) (bool, error) { return true, nil }
 
-func (r *reported) PostReceive(ctx context.Context, _ api.Push) ([]internalapi.Message, bool, error) {
+func (*reported) Begin(context.Context, string, api.Push) error { return nil }
+
+func (*reported) Forget(context.Context, string) {}
+
+func (*reported) End(context.Context, string, func(string) bool) {}
+
+func (r *reported) Deliver(ctx context.Context, _, _ string) ([]internalapi.Message, bool, error) {
 	r.until, _ = ctx.Deadline()
 	return nil, true, nil
 }
@@ -64,8 +71,8 @@ func setup(t *testing.T) *bundle {
 	if err := storage.Create(t.Context(), b.git, b.repo, storage.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	hooks := hook.New(hook.Options{API: b.asked, GitBinDir: b.git.BinDir(), SearchPath: os.Getenv("PATH"), Home: "/", Log: logging.Discard()})
-	b.service = operation.New(operation.Options{Git: b.git, Hooks: hooks, Writers: b.guard, Log: logging.Discard(), Now: time.Now})
+	hooks := hook.New(hook.Options{API: b.asked, Journal: b.asked, GitBinDir: b.git.BinDir(), SearchPath: os.Getenv("PATH"), Home: "/", Log: logging.Discard()})
+	b.service = operation.New(operation.Options{Git: b.git, Hooks: hooks, Journal: b.asked, Writers: b.guard, Log: logging.Discard(), Now: time.Now})
 	return b
 }
 
@@ -97,41 +104,43 @@ func TestWork_outlived(t *testing.T) {
 	}
 }
 
-// TestMove_reportTime: what an update hook takes does not shorten the time for the
-// report of a reference that has moved.
-func TestMove_reportTime(t *testing.T) {
+// TestMove: a reference moves as it is named, also a symbolic one: those who were asked
+// were not asked about the one behind it. What follows the permission has a bound, which
+// the end of the server waits for.
+func TestMove(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	tree, err := b.git.Output(t.Context(), &b.repo.Repo, gitcmd.Spec{Name: "mktree"}, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended := filepath.Join(t.TempDir(), "ended")
-	install := exec.CommandContext(t.Context(), "install", "-D", "-m", "0700", "/dev/stdin", filepath.Join(b.repo.Dir, "custom_hooks/update"))
-	install.Stdin = strings.NewReader("#!/bin/sh\ndate +%s%N > " + ended + "\n")
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
 	w := b.begin(t)
 	defer func() { _ = w.Close() }()
 	who := operation.Signature{Name: "Ada", Email: "ada@example.com", When: time.Unix(1, 0)}
-	commit, err := w.Write(t.Context(), operation.Commit{Author: who, Committer: who, Message: []byte("one\n")}, strings.TrimSpace(string(tree)))
-	if err != nil {
+	write := func(message string, parents ...string) string {
+		id, err := w.Write(t.Context(), operation.Commit{Author: who, Committer: who, Message: []byte(message)}, strings.TrimSpace(string(tree)), parents...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	one := write("one\n")
+	two := write("two\n", one)
+	began := time.Now()
+	if err := w.Move(t.Context(), ref.Change{Name: "refs/heads/main", New: one, Old: ref.ZeroOID(one)}); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Move(t.Context(), ref.Change{Name: "refs/heads/main", New: commit, Old: ref.ZeroOID(commit)}); err != nil {
+	if limit := began.Add(31 * time.Second); b.asked.until.After(limit) {
+		t.Errorf("the report had until %v, want at most %v", b.asked.until, limit)
+	}
+	if err := os.WriteFile(filepath.Join(b.repo.Dir, "refs/heads/alias"), []byte("ref: refs/heads/main\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	raw, err := os.ReadFile(ended)
-	if err != nil {
+	if err := w.Move(t.Context(), ref.Change{Name: "refs/heads/alias", New: two, Old: one}); err != nil {
 		t.Fatal(err)
 	}
-	ns, err := strconv.ParseInt(strings.TrimSpace(string(raw)), 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const want = 30 * time.Second
-	if hookEnd := time.Unix(0, ns); b.asked.until.Before(hookEnd.Add(want)) {
-		t.Errorf("the report had %v from the end of the update hook on, want %v", b.asked.until.Sub(hookEnd), want)
+	got, err := ref.Read(t.Context(), b.git, &b.repo.Repo, []string{"refs/heads/main", "refs/heads/alias", "refs/heads/none"})
+	if diff := cmp.Diff(map[string]string{"refs/heads/main": one, "refs/heads/alias": two}, got); diff != "" || err != nil {
+		t.Errorf("references (-want +got):\n%s\n%v", diff, err)
 	}
 }

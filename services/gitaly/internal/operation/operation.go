@@ -27,11 +27,11 @@ import (
 	"gitsplit/services/gitaly/internal/storage"
 )
 
-// finishTimeout bounds each step that follows once the change is permitted: until the
-// reference has moved, and the report that it has.
+// finishTimeout bounds what follows once the change is permitted. The report that the
+// reference has moved may come later still, from the journal.
 const finishTimeout = 30 * time.Second
 
-// finishing is the context of such a step, which the caller's leaving no longer stops.
+// finishing is the context for that, which the caller's leaving no longer stops.
 func finishing(caller context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(caller), finishTimeout)
 }
@@ -40,6 +40,7 @@ func finishing(caller context.Context) (context.Context, context.CancelFunc) {
 type Options struct {
 	Git     Git
 	Hooks   *hook.Manager
+	Journal Journal
 	Setup   pack.HookSetup
 	Remotes *remote.Service // fetches from other repositories of the installation
 	Writers Writers
@@ -58,6 +59,12 @@ type Git interface {
 // for those that may build on them.
 type Writers interface {
 	Enter(repoDir string, traces gitcmd.Traces) (leave func(clean bool))
+}
+
+// Journal is told the end of each change: whether the reference has moved, nil if that
+// is not known.
+type Journal interface {
+	End(ctx context.Context, id string, moved func(ref string) bool)
 }
 
 // Service carries operations out. It is safe for concurrent use.
@@ -122,14 +129,15 @@ func (s *Service) Move(ctx context.Context, p Push) error {
 	if p.Quarantine != nil {
 		inside.Env = p.Quarantine.Env()
 	}
+	moved := never
+	defer func() { s.o.Journal.End(ctx, call.ID, moved) }()
 	if err := asked("pre-receive", func(stdout, stderr io.Writer) error {
 		return s.o.Hooks.PreReceive(ctx, inside, stdout, stderr)
 	}); err != nil {
 		return err
 	}
 	// Permission counted a push in flight: from here on it is finished.
-	caller := ctx
-	ctx, cancel := finishing(caller)
+	ctx, cancel := finishing(ctx)
 	defer cancel()
 	if p.Quarantine != nil {
 		if err := p.Quarantine.Migrate(); err != nil {
@@ -141,17 +149,19 @@ func (s *Service) Move(ctx context.Context, p Push) error {
 	}); err != nil {
 		return err
 	}
-	if err := s.update(ctx, p.Repo, p.Change); err != nil {
+	moved = nil // a transaction that fails may have been too late to undo: the references know
+	if err := s.update(ctx, p.Repo, p.Change, "--no-deref"); err != nil {
 		return err
 	}
-	ctx, cancel = finishing(caller) // its own time: what has moved must be known
-	defer cancel()
+	moved = func(string) bool { return true }
 	var stdout, stderr bytes.Buffer
 	if err := s.o.Hooks.PostReceive(ctx, call, &stdout, &stderr); err != nil {
 		s.o.Log.ErrorContext(ctx, "post-receive of an operation failed", slog.Any("error", err), slog.String("stderr", stderr.String()))
 	}
 	return nil
 }
+
+func never(string) bool { return false }
 
 func (s *Service) call(p Push) (hook.Call, error) {
 	format, err := p.Repo.ObjectFormat()
@@ -167,7 +177,7 @@ func (s *Service) call(p Push) (hook.Call, error) {
 			},
 			ClientContext: p.ClientContext,
 		},
-		Repo: p.Repo, Changes: p.lines(), Options: p.Options,
+		ID: pack.NewID(), Repo: p.Repo, Changes: p.lines(), Options: p.Options,
 	}, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 
 	"gitsplit/kit/errs"
@@ -62,7 +61,7 @@ func (w *Work) Close() error {
 		}
 	}
 	if w.dir != "" {
-		faults = append(faults, os.RemoveAll(w.dir))
+		faults = append(faults, w.repo.Storage.RemoveTemp(w.dir))
 	}
 	if w.inside != nil {
 		faults = append(faults, w.inside.Close())

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 
-	"gitsplit/services/gitaly/internal/storage"
+	"golang.org/x/sync/errgroup"
+
+	"gitsplit/kit/durable"
 )
 
 // gate holds git's report back until the directories that got new names are
@@ -22,8 +23,10 @@ type gate struct {
 	w      io.Writer
 	repo   string
 	since  time.Time // directories touched earlier have nothing new
-	log    *slog.Logger
+	report *report
+	bulk   bool // git does not sync the files of references
 	synced bool
+	err    error // of the sync
 
 	head []byte // the beginning of the present packet: length, first payload bytes
 	skip int    // bytes of the packet that are still to pass
@@ -36,6 +39,10 @@ const reportStart = "unpack "
 // the text above; the only other thing of the kind in receive-pack's output is its
 // keep-alive, an empty packet in band 1.
 func (g *gate) Write(p []byte) (int, error) {
+	if g.err != nil { // a sync that failed is not tried again (security-baseline.md D3)
+		return 0, g.err
+	}
+	g.report.outer.write(p)
 	rest := p
 	for !g.synced && len(rest) > 0 {
 		if g.skip > 0 {
@@ -79,41 +86,57 @@ func (g *gate) look() error {
 // (security-baseline.md D3).
 func (g *gate) sync() error {
 	g.synced = true
-	err := SyncChanged(g.repo, g.since)
-	if err != nil {
-		g.log.Error("push could not be made durable: the repository needs a check",
-			slog.String("repository", g.repo), slog.Any("error", err))
-		return fmt.Errorf("make push durable: %w", err)
+	var err error
+	if g.bulk {
+		err = syncReferences(g.repo, g.since)
 	}
-	return nil
+	if err == nil {
+		err = SyncChanged(g.repo, g.since)
+	}
+	if err != nil {
+		g.err = fmt.Errorf("make push durable: %w", err)
+	}
+	return g.err
 }
 
 // SyncChanged makes every directory of a repository durable that has changed since
 // the given time. Whoever moves references calls it before saying so.
 func SyncChanged(repo string, since time.Time) error {
 	since = since.Add(-time.Second) // file times lag behind the clock
-	return errors.Join(syncIfNewer(repo, since), syncTree(filepath.Join(repo, "objects"), since),
-		syncTree(filepath.Join(repo, "refs"), since), syncIfNewer(filepath.Join(repo, "reftable"), since))
+	dirs := []string{repo, filepath.Join(repo, "reftable")}
+	err := errors.Join(below(filepath.Join(repo, "objects"), &dirs), below(filepath.Join(repo, "refs"), &dirs))
+	if err != nil {
+		return err
+	}
+	var all errgroup.Group // syncs at the same time share a commit of the file system
+	all.SetLimit(syncsAtATime)
+	for _, dir := range dirs {
+		all.Go(func() error { return syncIfNewer(dir, since) })
+	}
+	return all.Wait()
 }
 
-func syncTree(root string, since time.Time) error {
+const syncsAtATime = 16
+
+// below adds the directories at and below root.
+func below(root string, dirs *[]string) error {
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // another push's quarantine, or an emptied directory of refs
 			return nil
 		case err != nil:
 			return err
-		case !d.IsDir():
-			return nil
+		case d.IsDir():
+			*dirs = append(*dirs, path)
 		}
-		return syncIfNewer(path, since)
+		return nil
 	})
 }
 
 func syncIfNewer(dir string, since time.Time) error {
 	info, err := os.Stat(dir)
 	if err == nil && !info.ModTime().Before(since) {
-		err = storage.SyncDir(dir)
+		err = durable.SyncDir(dir)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -24,7 +24,6 @@ import (
 
 // Git is the part of gitcmd.Factory that this package needs.
 type Git interface {
-	Start(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec) (*gitcmd.Process, error)
 	Run(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec) error
 	OutOfMemory(since time.Time) bool
 }
@@ -47,7 +46,14 @@ type HookSetup struct {
 type Options struct {
 	Git   Git
 	Hooks HookSetup
-	Log   *slog.Logger
+	// Journal is told the end of each push: which references have moved, nil if git
+	// did not say.
+	Journal interface {
+		End(ctx context.Context, id string, moved func(ref string) bool)
+	}
+	// Suspect is told of a repository in which git could not write what it has said.
+	Suspect func(ctx context.Context, repo *storage.Repo, err error)
+	Log     *slog.Logger
 	// FinishTimeout bounds what an accepted push may take after its caller left.
 	FinishTimeout time.Duration
 	// Idle bounds the time in which no byte moves in a push or fetch; 0 does not.

@@ -93,7 +93,7 @@ func newGate(t testing.TB) *recorder {
 	if err := errors.Join(os.MkdirAll(filepath.Join(dir, "refs/heads"), 0o700), os.MkdirAll(filepath.Join(dir, "objects/pack"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	r := &recorder{g: &gate{repo: dir, since: time.Now(), log: logging.Discard()}}
+	r := &recorder{g: &gate{report: newReport(), repo: dir, since: time.Now()}}
 	r.g.w = r
 	return r
 }

@@ -58,6 +58,15 @@ func (r *reason) text() string {
 	return ""
 }
 
+// unsynced reports whether git failed to sync or write a file for a reason other than
+// that there was no room: its words for fsync(2) and for EIO.
+func (r *reason) unsynced() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	said := string(r.said)
+	return strings.Contains(said, "fsync error on ") || strings.Contains(said, ": Input/output error")
+}
+
 // explain gives the error of a git that failed the reason, where there is one.
 func (r *reason) explain(err error) error {
 	if text := r.text(); gitcmd.Exited(err, 128) && text != "" {

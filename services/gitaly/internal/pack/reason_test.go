@@ -16,9 +16,6 @@ import (
 // machine is a Git on a machine that is short of memory, or not.
 type machine bool
 
-func (machine) Start(context.Context, *gitcmd.Repo, gitcmd.Spec) (*gitcmd.Process, error) {
-	return nil, errors.ErrUnsupported
-}
 func (machine) Run(context.Context, *gitcmd.Repo, gitcmd.Spec) error { return errors.ErrUnsupported }
 func (m machine) OutOfMemory(time.Time) bool                         { return bool(m) }
 
@@ -117,3 +114,26 @@ func FuzzBands(f *testing.F) {
 		}
 	})
 }
+
+// A hook can be killed while pre-receive still decides: the record that it makes then
+// has nobody else to end it.
+func TestService_Judged_afterTheEnd(t *testing.T) {
+	t.Parallel()
+	ended := &endings{}
+	s := New(Options{Journal: ended})
+	_, _, done := s.shield(t.Context(), "alive")
+	s.Judged(t.Context(), "alive")
+	if len(ended.ids) != 0 {
+		t.Errorf("the record of a push that runs is ended: %q", ended.ids)
+	}
+	done()
+	s.Judged(t.Context(), "alive")
+	if !slices.Equal(ended.ids, []string{"alive"}) {
+		t.Errorf("ended: %q", ended.ids)
+	}
+}
+
+// endings is a journal that notes whose end it is told.
+type endings struct{ ids []string }
+
+func (e *endings) End(_ context.Context, id string, _ func(string) bool) { e.ids = append(e.ids, id) }

@@ -3,6 +3,8 @@ package pack
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"gitsplit/kit/errs"
+	"gitsplit/kit/fault"
 	"gitsplit/kit/hookpayload"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/gitcmd"
@@ -20,6 +23,9 @@ import (
 // PushIDKey is the environment variable by which the pre-receive hook of a push
 // finds the RPC that the push belongs to.
 const PushIDKey = "GITALY_PUSH_ID"
+
+// faultAt is after how many bytes the fault suite finds a transfer in the middle.
+const faultAt = 64 << 10
 
 // Push is who pushes, and how.
 type Push struct {
@@ -50,27 +56,46 @@ func (s *Service) ReceivePack(ctx context.Context, repo *storage.Repo, p Push, s
 		return err
 	}
 	defer func() { _ = os.RemoveAll(spec.HooksPath) }()
-	id := rand.Text()
+	id := NewID()
 	spec.Env = append(spec.Env, PushIDKey+"="+id)
 	sh, ctx, done := s.shield(ctx, id)
 	defer done()
 	r := newReason(s.o.Git)
-	gate := &gate{w: &bands{w: sh.writer(streams.Stdout), reason: r}, repo: repo.Dir, since: time.Now(), log: s.o.Log}
-	spec.Stdin, spec.Stdout = streams.Stdin, gate
+	gate := &gate{w: &bands{w: sh.writer(streams.Stdout), reason: r}, repo: repo.Dir, since: time.Now(), report: newReport()}
+	if fault.Enabled {
+		spec.Env = append(spec.Env, fault.Environ()...)
+		streams.Stdin = fault.Reader(ctx, fault.MidPack, p.Repository.GetGlRepository(), streams.Stdin, faultAt)
+	}
+	wanted := newCommands(streams.Stdin, repo)
+	spec.Stdin, spec.Stdout = wanted, gate
 	if streams.Stderr != nil {
 		spec.Stderr = r.stderr(sh.writer(streams.Stderr))
 	}
-	proc, err := s.o.Git.Start(ctx, &repo.Repo, spec)
-	if err != nil {
-		return err
+	if err = s.o.Git.Run(ctx, &repo.Repo, spec); err == nil && wanted.bulk.Load() {
+		gate.bulk = true
+		err = s.o.Git.Run(ctx, &repo.Repo, wanted.again(spec))
 	}
-	if err := proc.Wait(); err != nil {
+	s.forget(id)
+	s.o.Journal.End(ctx, id, gate.report.moved())
+	if r.unsynced() {
+		s.o.Suspect(ctx, repo, errors.Join(errors.New("git could not sync what it wrote"), err))
+	}
+	switch {
+	case gate.err != nil: // it ended git
+		return gate.err
+	case err != nil:
 		return timedOut(err)
-	}
-	if gate.synced { // else git reported nothing, so nothing moved that the client knows of
+	case gate.synced: // else git reported nothing, so nothing moved that the client knows of
 		return nil
 	}
 	return gate.sync()
+}
+
+// NewID names a push.
+func NewID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
 }
 
 // hooksWithWork says which hooks git shall start, by name and by bit. The others
@@ -79,7 +104,7 @@ func (s *Service) ReceivePack(ctx context.Context, repo *storage.Repo, p Push, s
 func (s *Service) hooksWithWork(repo *storage.Repo) ([]string, hookpayload.Hook, error) {
 	names, mask := []string{"pre-receive", "post-receive"}, hookpayload.PreReceive|hookpayload.PostReceive
 	custom, err := s.o.Hooks.Custom(repo, "update")
-	if custom {
+	if custom || fault.Enabled && fault.Armed() {
 		names, mask = append(names, "update"), mask|hookpayload.Update
 	}
 	return names, mask, err
@@ -143,9 +168,26 @@ func (s *Service) shield(caller context.Context, id string) (*shield, context.Co
 	return sh, ctx, func() {
 		stop()
 		cancel(nil)
-		s.mu.Lock()
-		delete(s.pushes, id)
-		s.mu.Unlock()
+		s.forget(id)
+	}
+}
+
+// forget takes note that nothing of a push runs any more.
+func (s *Service) forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pushes, id)
+}
+
+// Judged is called when pre-receive has decided, whatever it was. Its push may have
+// ended meanwhile, by a killed hook: then the record that it has made ends here, for
+// nobody else would end it.
+func (s *Service) Judged(ctx context.Context, id string) {
+	s.mu.Lock()
+	_, running := s.pushes[id]
+	s.mu.Unlock()
+	if !running {
+		s.o.Journal.End(ctx, id, nil)
 	}
 }
 

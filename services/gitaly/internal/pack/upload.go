@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"gitsplit/kit/errs"
+	"gitsplit/kit/fault"
 	"gitsplit/kit/hookpayload"
 	"gitsplit/kit/pktline"
 	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/storage"
 )
 
@@ -54,6 +56,9 @@ func (s *Service) UploadPack(ctx context.Context, repo *storage.Repo, f Fetch, s
 	r := newReason(s.o.Git)
 	spec.Stdin, spec.Stderr = n, r.stderr(streams.Stderr)
 	spec.Stdout = &packWatch{w: &bands{w: streams.Stdout, reason: r}, seen: n.settled}
+	if fault.Enabled {
+		spec.Stdout = fault.Writer(ctx, fault.MidClone, f.Repository.GetGlRepository(), spec.Stdout, faultAt)
+	}
 	err = s.o.Git.Run(ctx, &repo.Repo, spec)
 	return n.statistics(), timedOut(r.explain(err))
 }
@@ -109,12 +114,12 @@ func (s *Service) UploadArchive(ctx context.Context, repo *storage.Repo, streams
 }
 
 // Advertise writes the answer of info/refs for a service, "upload-pack" or
-// "receive-pack" (wire/gitaly.md §5.6). What clients of protocol 0 fetch comes from the
-// cache.
+// "receive-pack" (wire/gitaly.md §5.6). That of upload-pack comes from the cache.
 func (s *Service) Advertise(ctx context.Context, repo *storage.Repo, service string, f Fetch, w io.Writer) error {
 	generate := func(ctx context.Context, w io.Writer) error { return s.advertise(ctx, repo, service, f, w) }
-	if service == "upload-pack" && f.GitProtocol == "" && len(f.ConfigOptions) == 0 && repo.ObjectDir == "" {
-		return s.o.InfoRefs.Serve(ctx, repo, w, generate)
+	if service == "upload-pack" && repo.ObjectDir == "" {
+		version, _ := gitcmd.Protocol(f.GitProtocol)
+		return s.o.InfoRefs.Serve(ctx, repo, fmt.Sprintf("%s %q", version, f.ConfigOptions), w, generate)
 	}
 	return generate(ctx, w)
 }

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"gitsplit/kit/errs"
 	"gitsplit/services/gitaly/internal/gitcmd"
@@ -198,6 +201,9 @@ func Exists(ctx context.Context, git Git, repo *gitcmd.Repo, name string) (bool,
 // Head returns the full name that HEAD points at, whether or not it exists; "" for
 // a detached HEAD.
 func Head(ctx context.Context, git Git, repo *gitcmd.Repo) (string, error) {
+	if name := headFile(repo.Dir); name != "" {
+		return name, nil
+	}
 	out, err := git.Output(ctx, repo, gitcmd.Spec{
 		Name: "symbolic-ref", Flags: []string{"--quiet"}, Args: []string{"HEAD"}, NoHooks: true, // it only reads
 	}, 2*maxName)
@@ -205,6 +211,24 @@ func Head(ctx context.Context, git Git, repo *gitcmd.Repo) (string, error) {
 		return "", nil
 	}
 	return strings.TrimSuffix(string(out), "\n"), err
+}
+
+// headFile reads what HEAD points at where the file says it: not for a detached HEAD,
+// nor for references in other files than git's first ones. Then it is "", and git knows.
+func headFile(dir string) string {
+	f, err := os.OpenFile(filepath.Join(dir, "HEAD"), os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }() // read only
+	text := make([]byte, 2*maxName)
+	n, _ := f.Read(text) // what is missing makes no name
+	name, ok := strings.CutPrefix(string(text[:n]), "ref: ")
+	name, whole := strings.CutSuffix(name, "\n")
+	if !ok || !whole || !Valid(name) {
+		return ""
+	}
+	return name
 }
 
 // Default returns the full name of the default branch: HEAD's if it exists, else

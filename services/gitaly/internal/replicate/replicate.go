@@ -57,12 +57,10 @@ func (s *Service) Replicate(ctx context.Context, repo *storage.Repo, source remo
 	return copyHooks(ctx, repo, source)
 }
 
-// create replaces what is at the place and is no repository.
+// create replaces what is at the place and is no repository, once the copy is complete:
+// what is damaged may be all there is if the source turns out to be no better.
 func (s *Service) create(ctx context.Context, repo *storage.Repo, source remote.Repository) error {
-	if err := storage.Remove(repo); err != nil && errs.KindOf(err) != errs.NotFound {
-		return err
-	}
-	return s.clones.From(ctx, repo, source, clone.Options{Everything: true, Trusted: true})
+	return s.clones.From(ctx, repo, source, clone.Options{Everything: true, Trusted: true, Replace: true})
 }
 
 func (s *Service) update(ctx context.Context, repo *storage.Repo, source remote.Repository) error {

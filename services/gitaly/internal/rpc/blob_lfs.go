@@ -2,10 +2,12 @@ package rpc
 
 import (
 	"context"
+	"errors"
 
 	"gitsplit/kit/errs"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/commit"
+	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/lfs"
 	"gitsplit/services/gitaly/internal/object"
 	"gitsplit/services/gitaly/internal/ref"
@@ -73,6 +75,9 @@ func (s Blob) ListAllLFSPointers(req *gitalypb.ListAllLFSPointersRequest, stream
 	send := func(p []*gitalypb.LFSPointer) error {
 		return stream.Send(&gitalypb.ListAllLFSPointersResponse{LfsPointers: p})
 	}
+	if news := s.Incoming.News(ctx, s.Git, &repo.Repo); news != nil {
+		return sendPointers(news.Small, req.GetLimit(), send)
+	}
 	return s.pointers(ctx, repo, req.GetLimit(), send, func(_ *object.Reader, each func(oid string) error) error {
 		return object.All(ctx, s.Git, &repo.Repo, func(info object.Info) error {
 			if info.Type != "blob" || info.Size > lfs.MaxPointer {
@@ -94,22 +99,51 @@ func (s Blob) pointers(
 		return err
 	}
 	defer func() { _ = objects.Close() }()
-	out, left := chunks[*gitalypb.LFSPointer]{send: send}, countdown(max(0, limit))
+	out := newPointerWriter(limit, send)
 	err = list(objects, func(oid string) error {
 		info, data, err := objects.Contents(oid, "blob")
 		if err != nil {
 			return err
 		}
-		p, ok := lfs.Parse(data)
-		if !ok {
-			return nil
-		}
-		return left.after(out.add(&gitalypb.LFSPointer{
-			Size: info.Size, Data: data, Oid: info.OID, FileSize: p.Size, FileOid: []byte(p.OID),
-		}))
+		return out.add(info.OID, data)
 	})
 	if err != nil {
 		return err
 	}
 	return out.flush()
+}
+
+// sendPointers is pointers for blobs that have been read.
+func sendPointers(blobs []object.Blob, limit int32, send func([]*gitalypb.LFSPointer) error) error {
+	out := newPointerWriter(limit, send)
+	for _, b := range blobs {
+		err := out.add(b.OID, b.Data)
+		if errors.Is(err, gitcmd.ErrStop) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return out.flush()
+}
+
+// pointerWriter sends those blobs that are pointers, at most left of them.
+type pointerWriter struct {
+	chunks[*gitalypb.LFSPointer]
+	left countdown
+}
+
+func newPointerWriter(limit int32, send func([]*gitalypb.LFSPointer) error) *pointerWriter {
+	return &pointerWriter{chunks[*gitalypb.LFSPointer]{send: send}, countdown(max(0, limit))}
+}
+
+func (w *pointerWriter) add(oid string, data []byte) error {
+	p, ok := lfs.Parse(data)
+	if !ok {
+		return nil
+	}
+	return w.left.after(w.chunks.add(&gitalypb.LFSPointer{
+		Size: int64(len(data)), Data: data, Oid: oid, FileSize: p.Size, FileOid: []byte(p.OID),
+	}))
 }

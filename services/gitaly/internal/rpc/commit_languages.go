@@ -30,11 +30,11 @@ func (s Commit) CommitLanguages(ctx context.Context, req *gitalypb.CommitLanguag
 	if err != nil {
 		return nil, err
 	}
-	bytes, err := language.Count(ctx, s.Git, repo, id)
+	sums, err := language.Count(ctx, language.Options{Git: s.Git, Linguist: s.Linguist}, repo, id)
 	if err != nil {
 		return nil, err
 	}
-	return languages(bytes), nil
+	return languages(sums), nil
 }
 
 // commitID finds the commit of a revision. A short name means the branch before any
@@ -58,15 +58,15 @@ func (s Commit) commitID(ctx context.Context, repo *gitcmd.Repo, revision string
 	return info.OID, err
 }
 
-func languages(bytes map[string]uint64) *gitalypb.CommitLanguagesResponse {
+func languages(sums language.Sums) *gitalypb.CommitLanguagesResponse {
 	var total uint64
-	for _, n := range bytes {
-		total += n
+	for _, l := range sums {
+		total += l.Bytes
 	}
 	answer := &gitalypb.CommitLanguagesResponse{}
-	for name, n := range bytes {
+	for _, l := range sums {
 		answer.Languages = append(answer.Languages, &gitalypb.CommitLanguagesResponse_Language{
-			Name: name, Share: float32(100*n) / float32(total), Color: language.Color(name), Bytes: n, LanguageId: language.ID(name),
+			Name: l.Name, Share: float32(100*l.Bytes) / float32(total), Color: l.Color, Bytes: l.Bytes, LanguageId: l.ID,
 		})
 	}
 	slices.SortFunc(answer.Languages, func(a, b *gitalypb.CommitLanguagesResponse_Language) int {

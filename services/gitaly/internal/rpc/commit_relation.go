@@ -17,6 +17,9 @@ func (s Commit) CommitIsAncestor(ctx context.Context, req *gitalypb.CommitIsAnce
 	if err != nil {
 		return nil, err
 	}
+	if news := s.Incoming.News(ctx, s.Git, &repo.Repo); news != nil && news.Reaches(req.GetAncestorId(), req.GetChildId()) {
+		return &gitalypb.CommitIsAncestorResponse{Value: true}, nil
+	}
 	yes, err := commit.IsAncestor(ctx, s.Git, &repo.Repo, req.GetAncestorId(), req.GetChildId())
 	if err != nil {
 		return nil, err

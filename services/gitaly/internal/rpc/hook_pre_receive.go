@@ -4,7 +4,6 @@ import (
 	"sync"
 
 	"gitsplit/proto/go/gitalypb"
-	"gitsplit/services/gitaly/internal/pack"
 )
 
 // PreReceiveHook decides whether a push may go on (wire/gitaly.md §6.4, §6.5).
@@ -25,8 +24,9 @@ func (h Hooks) PreReceiveHook(stream gitalypb.HookService_PreReceiveHookServer) 
 	stdout := output(&mu, func(b []byte) error { return stream.Send(&gitalypb.PreReceiveHookResponse{Stdout: b}) })
 	stderr := output(&mu, func(b []byte) error { return stream.Send(&gitalypb.PreReceiveHookResponse{Stderr: b}) })
 	err = h.Hooks.PreReceive(ctx, call, stdout, stderr)
+	h.Packs.Judged(ctx, call.ID)
 	if err == nil {
-		err = h.Packs.Accept(call.Getenv(pack.PushIDKey))
+		err = h.Packs.Accept(call.ID)
 	}
 	exit, err := ending(err)
 	if err != nil {

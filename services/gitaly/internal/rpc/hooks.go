@@ -15,6 +15,7 @@ import (
 	"gitsplit/kit/streamio"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/hook"
+	"gitsplit/services/gitaly/internal/pack"
 )
 
 // Hooks is HookService: what gitaly-hooks asks, on the internal socket alone.
@@ -60,7 +61,7 @@ func (h Hooks) pushCall(ctx context.Context, first hookInput, recv func() ([]byt
 	if err != nil {
 		return hook.Call{}, err
 	}
-	call.Options = first.GetGitPushOptions()
+	call.ID, call.Options = call.Getenv(pack.PushIDKey), first.GetGitPushOptions()
 	call.Changes, err = readAll(recv)
 	return call, err
 }

@@ -19,7 +19,9 @@ import (
 	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/hook"
 	"gitsplit/services/gitaly/internal/housekeeping"
+	"gitsplit/services/gitaly/internal/linguist"
 	"gitsplit/services/gitaly/internal/mirror"
+	"gitsplit/services/gitaly/internal/object"
 	"gitsplit/services/gitaly/internal/operation"
 	"gitsplit/services/gitaly/internal/pack"
 	"gitsplit/services/gitaly/internal/pool"
@@ -37,10 +39,12 @@ type ProtocolObserver interface {
 type Deps struct {
 	Locator      *storage.Locator
 	Git          *gitcmd.Factory
+	Incoming     *object.Incoming
 	Packs        *pack.Service
 	Hooks        *hook.Manager
 	Operations   *operation.Service
 	Housekeeping *housekeeping.Manager
+	Linguist     linguist.Options
 	Protocols    ProtocolObserver
 	Log          *slog.Logger
 	Version      string // of this server

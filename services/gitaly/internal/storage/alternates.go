@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"gitsplit/kit/durable"
 )
 
 // Where git reads from which other object directories a repository borrows, and
@@ -124,7 +126,9 @@ func (r *Repo) Forget() (bool, error) {
 	return true, r.syncInfo()
 }
 
-func (r *Repo) syncInfo() error { return SyncDir(filepath.Join(r.Dir, filepath.Dir(alternatesFile))) }
+func (r *Repo) syncInfo() error {
+	return durable.SyncDir(filepath.Join(r.Dir, filepath.Dir(alternatesFile)))
+}
 
 // RemoveBitmaps removes the bitmaps of the packs of the repository itself.
 func (r *Repo) RemoveBitmaps() error {

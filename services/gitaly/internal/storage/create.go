@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gitsplit/kit/durable"
 	"gitsplit/kit/errs"
 	"gitsplit/services/gitaly/internal/gitcmd"
 )
@@ -80,7 +81,7 @@ func (r *Repo) exchange(tmpRel string) error {
 	if err := unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, r.Dir, unix.RENAME_EXCHANGE); err != nil {
 		return fmt.Errorf("exchange repositories: %w", err)
 	}
-	if err := SyncDir(filepath.Dir(r.Dir)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(r.Dir)); err != nil {
 		return err
 	}
 	return r.Storage.root.RemoveAll(tmpRel)
@@ -108,7 +109,7 @@ func (r *Repo) moveIn(tmpRel string) error {
 	if err != nil {
 		return fmt.Errorf("move new repository to its place: %w", err)
 	}
-	return SyncDir(filepath.Dir(r.Dir))
+	return durable.SyncDir(filepath.Dir(r.Dir))
 }
 
 // makeParents creates the directories above the repository and makes each new
@@ -124,7 +125,7 @@ func (r *Repo) makeParents() error {
 		err := r.Storage.root.Mkdir(part, 0o700)
 		switch {
 		case err == nil:
-			if err := SyncDir(filepath.Join(r.Storage.Path, parent)); err != nil {
+			if err := durable.SyncDir(filepath.Join(r.Storage.Path, parent)); err != nil {
 				return err
 			}
 		case !errors.Is(err, fs.ErrExist):
@@ -146,7 +147,7 @@ func syncTree(root string) error {
 		if err != nil {
 			return fmt.Errorf("sync new repository: %w", err)
 		}
-		return SyncDir(path) // a plain file syncs in the same way
+		return durable.SyncDir(path) // a plain file syncs in the same way
 	})
 }
 
@@ -168,7 +169,7 @@ func Remove(repo *Repo) error {
 	if err != nil {
 		return fmt.Errorf("move repository away: %w", err)
 	}
-	if err := SyncDir(filepath.Dir(repo.Dir)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(repo.Dir)); err != nil {
 		return err
 	}
 	if err := repo.Storage.root.RemoveAll(away); err != nil {

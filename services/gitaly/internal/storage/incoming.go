@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"gitsplit/kit/durable"
 	"gitsplit/proto/go/gitalypb"
 	"google.golang.org/protobuf/proto"
 )
@@ -52,7 +53,7 @@ func (r *Repo) NewQuarantine() (*Quarantine, error) {
 }
 
 // TempDir makes a directory of our own beside the repositories, whose name begins
-// with prefix. The caller removes it; what a killed gitaly leaves goes at the next
+// with prefix. The caller removes it with RemoveTemp; what a killed gitaly leaves goes at the next
 // start.
 func (r *Repo) TempDir(prefix string) (string, error) {
 	rel := filepath.Join(tmpDir, prefix+randomName())
@@ -79,7 +80,7 @@ func (r *Repo) isQuarantine(clean string) bool {
 var randomPart = regexp.MustCompile(`^[A-Za-z0-9]{1,32}$`)
 
 // Close removes the quarantine.
-func (q *Quarantine) Close() error { return os.RemoveAll(q.ObjectDir) }
+func (q *Quarantine) Close() error { return q.Storage.RemoveTemp(q.ObjectDir) }
 
 // Message is a request's repository that reads from the quarantine too.
 func (q *Quarantine) Message(msg *gitalypb.Repository) *gitalypb.Repository {
@@ -122,7 +123,7 @@ func (q *Quarantine) Migrate() error {
 		touched[dir], touched[objects] = true, true
 	}
 	for dir := range touched {
-		if err := SyncDir(dir); err != nil {
+		if err := durable.SyncDir(dir); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"gitsplit/kit/durable"
 )
 
 // markerName is the file that says "this is a storage", so that an unmounted
@@ -59,7 +61,7 @@ func (s *Storage) newMarker() (string, error) {
 	if err := s.root.Rename(tmp, markerName); err != nil {
 		return "", fmt.Errorf("write marker: %w", err)
 	}
-	return m.FilesystemID, SyncDir(s.Path)
+	return m.FilesystemID, durable.SyncDir(s.Path)
 }
 
 func writeDurable(root *os.Root, name string, data []byte) error {
@@ -69,18 +71,6 @@ func writeDurable(root *os.Root, name string, data []byte) error {
 	}
 	_, err = f.Write(data)
 	return errors.Join(err, f.Sync(), f.Close())
-}
-
-// SyncDir makes the names in a directory durable (security-baseline.md D1).
-func SyncDir(path string) error {
-	d, err := os.Open(path) //nolint:gosec // a directory of ours
-	if err != nil {
-		return fmt.Errorf("sync directory: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sync directory: %w", err)
-	}
-	return nil
 }
 
 func randomName() string {

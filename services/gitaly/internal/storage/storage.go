@@ -33,6 +33,7 @@ type Storage struct {
 	root         *os.Root
 	lock         *os.File
 	dir          fs.FileInfo // of Path when it was opened
+	doomed       *doomed
 }
 
 // Open takes hold of the storage at path: the directory must exist and carry our
@@ -46,7 +47,7 @@ func Open(name, path string) (_ *Storage, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("storage %q: %w", name, err)
 	}
-	s := &Storage{Name: name, Path: real}
+	s := &Storage{Name: name, Path: real, doomed: newDoomed()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -96,6 +97,9 @@ func (s *Storage) emptyTmp() error {
 	}
 	return nil
 }
+
+// Own is the directory of gitaly's own in the storage, absolute.
+func (s *Storage) Own() string { return filepath.Join(s.Path, ownDir) }
 
 // Close lets go of the storage.
 func (s *Storage) Close() error {

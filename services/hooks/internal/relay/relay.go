@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"gitsplit/kit/fault"
 	"gitsplit/kit/hookpayload"
 )
 
@@ -60,6 +61,12 @@ func Main(ctx context.Context, args, environ []string, s Streams) int {
 	}
 	if !payload.Has(bit) || skip(name, args[1:]) {
 		return 0
+	}
+	if fault.Enabled {
+		points := map[string]string{"pre-receive": fault.AfterPack, "update": fault.BeforeRef, "post-receive": fault.AfterRefs}
+		if point, ok := points[name]; ok {
+			fault.Point(ctx, point, payload.Repository.GetGlRepository())
+		}
 	}
 	c, err := newClient(ctx, payload, environ)
 	if err != nil {
