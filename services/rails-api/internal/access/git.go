@@ -37,10 +37,15 @@ type GitRequest struct {
 	// Any says that the references to change are not known yet; they come with a
 	// second question. Only then a push may make a project.
 	Any bool
+	// Told says that the client has been told the references, and would not see why it is refused here, as in the second request of a push over HTTP: that the
+	// repository is being moved, which can begin at any time, is then for the second question.
+	Told bool
 	// Existing: the project is there, or is not found; none is made.
 	Existing   bool
 	Changes    []Change
 	Quarantine gitaly.Quarantine
+	// RelativePath is where the storage server writes, "" when that is not known yet.
+	RelativePath string
 }
 
 // Who names the actor: the first that is set counts, none is nobody.
@@ -125,6 +130,7 @@ type facts struct {
 	found  bool // the project exists
 	level  member.Level
 	rules  []protection.Rule
+	locked bool // somebody else has a lock on a file
 }
 
 func (c *Checker) git(ctx context.Context, in GitRequest, f *facts) error {
@@ -142,7 +148,7 @@ func (c *Checker) git(ctx context.Context, in GitRequest, f *facts) error {
 			return err
 		}
 	}
-	if err := c.loadRules(ctx, in, f); err != nil {
+	if err := c.loadByPath(ctx, in, f); err != nil {
 		return err
 	}
 	p := f.result.Project
@@ -202,8 +208,11 @@ func (c *Checker) needsOTP(u user.User, r GitResult) bool {
 // mayPushTo judges a push to a project the actor sees (rows 13b to 13g).
 func (c *Checker) mayPushTo(ctx context.Context, in GitRequest, f *facts) error {
 	r := f.result
-	if err := writable(r.Project); err != nil {
+	if err := writable(r.Project); err != nil && !(in.Told && r.Project.RepositoryReadOnly) {
 		return err
+	}
+	if r.Project.Left(in.RelativePath) { // moved since the push began
+		return ReadOnly()
 	}
 	switch {
 	case r.Deploy != nil && !r.Deploy.Token && !r.Deploy.CanPush:
@@ -222,5 +231,5 @@ func (c *Checker) mayPushTo(ctx context.Context, in GitRequest, f *facts) error 
 	if err != nil {
 		return err
 	}
-	return c.checkLFS(ctx, in, r)
+	return c.checkLFS(ctx, in, f)
 }

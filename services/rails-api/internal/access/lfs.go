@@ -9,6 +9,7 @@ import (
 	"gitsplit/kit/errs"
 	"gitsplit/services/rails-api/internal/lfs"
 	"gitsplit/services/rails-api/internal/project"
+	"gitsplit/services/rails-api/internal/user"
 )
 
 // TakesLFS reports whether a project takes large files.
@@ -18,7 +19,8 @@ func (c *Checker) TakesLFS(p project.Project) bool { return !c.WithoutLFS && p.L
 // locked, and what stands for a large file needs that file (wire/internal-api.md §5.3).
 // Without locks that is one question to the storage server, whose work grows with
 // the push and not with the repository.
-func (c *Checker) checkLFS(ctx context.Context, in GitRequest, r GitResult) error {
+func (c *Checker) checkLFS(ctx context.Context, in GitRequest, f *facts) error {
+	r := f.result
 	var news []string
 	for _, change := range in.Changes {
 		if !change.Deletes() {
@@ -30,12 +32,17 @@ func (c *Checker) checkLFS(ctx context.Context, in GitRequest, r GitResult) erro
 	}
 	slices.Sort(news)
 	news = slices.Compact(news)
-	if err := c.checkLocks(ctx, in, r, news); err != nil {
-		return err
+	if f.locked {
+		if err := c.checkLocks(ctx, in, r, news); err != nil {
+			return err
+		}
 	}
 	files := lfs.New(c.DB)
 	return c.Repositories.LFSPointers(ctx, r.Project, in.Quarantine, news, func(oids []string) error {
 		have, err := files.Linked(ctx, r.Project.ID, oids)
+		if err == nil {
+			have, err = c.ShareLFS(ctx, r.User, r.Project, oids, have)
+		}
 		if err != nil {
 			return err
 		}
@@ -46,22 +53,46 @@ func (c *Checker) checkLFS(ctx context.Context, in GitRequest, r GitResult) erro
 	})
 }
 
-// checkLocks asks for the changed paths only if somebody else has a lock. To a
-// deploy key everybody is somebody else.
+// ShareLFS gives a fork those of the objects that it does not have and its source
+// has, if the user, nil for nobody, may read that (wire/workhorse.md §6.7). have are
+// those that it has; it returns them with what came.
+func (c *Checker) ShareLFS(ctx context.Context, u *user.User, p project.Project, oids []string, have map[string]lfs.Object) (map[string]lfs.Object, error) {
+	missing := slices.DeleteFunc(slices.Clone(oids), func(oid string) bool { _, ok := have[oid]; return ok })
+	if p.ForkedFromID == nil || len(missing) == 0 {
+		return have, nil
+	}
+	source, err := project.New(c.DB).ByID(ctx, *p.ForkedFromID)
+	if err == nil {
+		err = c.Can(ctx, u, DownloadCode, source)
+	}
+	if kind := errs.KindOf(err); kind == errs.NotFound || kind == errs.Denied {
+		return have, nil
+	}
+	files := lfs.New(c.DB)
+	if err == nil {
+		err = files.Share(ctx, source.ID, p.ID, missing)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return files.Linked(ctx, p.ID, oids)
+}
+
+// userID is 0 for nobody and for a deploy key, to which everybody is somebody else.
+func userID(r GitResult) int64 {
+	if r.User == nil {
+		return 0
+	}
+	return r.User.ID
+}
+
+// checkLocks refuses a push that changes what somebody else has locked.
 func (c *Checker) checkLocks(ctx context.Context, in GitRequest, r GitResult, news []string) error {
-	var userID int64
-	if r.User != nil {
-		userID = r.User.ID
-	}
 	locks := lfs.New(c.DB)
-	locked, err := locks.LockedByOthers(ctx, r.Project.ID, userID)
-	if err != nil || !locked {
-		return err
-	}
 	return c.Repositories.ChangedPaths(ctx, r.Project, in.Quarantine, news, func(paths []string) error {
 		// What PostgreSQL cannot hold has no lock.
 		paths = slices.DeleteFunc(paths, func(p string) bool { return !utf8.ValidString(p) || strings.ContainsRune(p, 0) })
-		lock, held, err := locks.LockAgainst(ctx, r.Project.ID, userID, paths)
+		lock, held, err := locks.LockAgainst(ctx, r.Project.ID, userID(r), paths)
 		if err != nil || !held {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"gitsplit/services/rails-api/internal/gitalytest"
 	"gitsplit/services/rails-api/internal/key"
 	"gitsplit/services/rails-api/internal/lfs"
+	"gitsplit/services/rails-api/internal/member"
 	"gitsplit/services/rails-api/internal/project"
 	"gitsplit/services/rails-api/internal/railstest"
 	"gitsplit/services/rails-api/internal/visibility"
@@ -111,5 +112,29 @@ func TestChecker_Git_lfsOff(t *testing.T) {
 	b.Must(err)
 	if err := push(b.Access); err != nil {
 		t.Errorf("a project without LFS: %v", err)
+	}
+}
+
+// TestChecker_Git_lfsFork: a push to a fork may bring pointers to what the source has, by who reads that.
+func TestChecker_Git_lfsFork(t *testing.T) {
+	t.Parallel()
+	b := railstest.New(t)
+	ada, eve := b.User("ada"), b.User("eve")
+	source := b.Inhabited(ada.NamespaceID, "p", visibility.Private)
+	fork, err := b.Repositories.Fork(t.Context(), source, project.NewProject{NamespaceID: ada.NamespaceID, Path: "f"}, "")
+	b.Must(err)
+	b.Member(member.OfProject(fork.ID), eve, member.Maintainer)
+	b.Server.SetPushed(fork.DiskPath, gitalytest.Pushed{Pointers: []string{b.LFSObject(source, "later").OID}})
+	for _, tc := range []struct {
+		who     int64
+		refused bool
+	}{{eve.ID, true}, {ada.ID, false}, {eve.ID, false}} { // the fork has it from then on
+		_, err := b.Access.Git(t.Context(), access.GitRequest{
+			Who: access.Who{UserID: tc.who}, Abilities: access.All(), Action: access.ReceivePack, ProjectID: fork.ID, Protocol: "ssh",
+			Changes: []access.Change{{Old: railstest.ID(1), New: railstest.ID(2), Ref: "refs/heads/x"}},
+		})
+		if (errs.KindOf(err) == errs.Denied) != tc.refused || (err != nil && !tc.refused) {
+			t.Errorf("user %d: %v", tc.who, err)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gitsplit/kit/errs"
+	"gitsplit/services/rails-api/internal/lfs"
 	"gitsplit/services/rails-api/internal/member"
 	"gitsplit/services/rails-api/internal/postgres"
 	"gitsplit/services/rails-api/internal/project"
@@ -47,6 +48,9 @@ const (
 
 	rulesQuery = `SELECT id, project_id, name, push_access_level, merge_access_level, allow_force_push FROM protected_branches WHERE project_id = $1 ORDER BY name`
 
+	// lockedQuery reports whether somebody else than the user has a lock in the project $4; nobody is somebody else to everybody.
+	lockedQuery = `SELECT EXISTS (SELECT 1 FROM lfs_file_locks WHERE project_id = $4 AND user_id <> coalesce(` + actor + `, 0))`
+
 	// touchQuery notes the use of an SSH key, to the minute.
 	touchQuery = `UPDATE ssh_keys SET last_used_at = $2
 		WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2::timestamptz - interval '1 minute')`
@@ -60,6 +64,7 @@ func (c *Checker) load(ctx context.Context, in GitRequest) (facts, error) {
 	b.Queue(projectQuery, in.Who.KeyID, in.Who.UserID, in.Who.Username, in.Path, in.ProjectID, in.Who.DeployTokenID)
 	b.Queue(deployQuery, in.Who.KeyID, in.Who.DeployTokenID, c.Now())
 	b.Queue(rulesQuery, in.ProjectID) // changes come with the project's id
+	b.Queue(lockedQuery, in.Who.KeyID, in.Who.UserID, in.Who.Username, in.ProjectID)
 	b.Queue(touchQuery, in.Who.KeyID, c.Now())
 	results := c.DB.SendBatch(ctx, &b)
 	f, err := readFacts(results)
@@ -102,18 +107,25 @@ func readFacts(results pgx.BatchResults) (facts, error) {
 	if f.rules, err = pgx.CollectRows(rows, pgx.RowToStructByPos[protection.Rule]); err != nil {
 		return f, err
 	}
+	if err = results.QueryRow().Scan(&f.locked); err != nil {
+		return f, err
+	}
 	_, err = results.Exec()
 	return f, err
 }
 
-// loadRules reads the rules of a project that was named by its path, which load
-// could not; changes usually come with the id.
-func (c *Checker) loadRules(ctx context.Context, in GitRequest, f *facts) error {
+// loadByPath reads the rules and locks of a project that was named by its path, which
+// load could not; changes usually come with the id.
+func (c *Checker) loadByPath(ctx context.Context, in GitRequest, f *facts) error {
 	if in.ProjectID != 0 || len(in.Changes) == 0 {
 		return nil
 	}
-	var err error
-	f.rules, err = protection.New(c.DB).All(ctx, f.result.Project.ID)
+	rules, err := protection.New(c.DB).All(ctx, f.result.Project.ID)
+	if err != nil {
+		return err
+	}
+	f.rules = rules
+	f.locked, err = lfs.New(c.DB).LockedByOthers(ctx, f.result.Project.ID, userID(f.result))
 	return err
 }
 

@@ -50,11 +50,17 @@ type push struct {
 	members     string // page of the project's members
 }
 
+// ReadOnly is the refusal of a push while the repository is being moved (row 13b).
+func ReadOnly() error { return errs.New(errs.Denied, readOnly) }
+
+// Gone is the refusal of a push to a project that was removed since its access check.
+func Gone() error { return errs.New(errs.NotFound, projectNotFound) }
+
 // writable refuses every change to a project that takes none (rows 13b and 13c).
 func writable(p project.Project) error {
 	switch {
 	case p.RepositoryReadOnly:
-		return errs.New(errs.Denied, readOnly)
+		return ReadOnly()
 	case p.Archived:
 		return errs.New(errs.Denied, archived)
 	}

@@ -67,7 +67,8 @@ func open(ctx context.Context, cfg Config, name string, log *slog.Logger) (*base
 	if b.gitaly, err = gitaly.New(b.pool, storages, rand.IntN); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
-	if b.files, err = storage.Open(cfg.ObjectStorage); err != nil {
+	b.gitaly.Also(b.added)
+	if b.files, err = storage.Open(ctx, cfg.ObjectStorage); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	options := postgres.Options{Name: name, MaxConns: int32(cfg.DatabaseConnections)} //nolint:gosec // validated

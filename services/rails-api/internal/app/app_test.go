@@ -15,11 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"gitsplit/kit/apijwt"
 	"gitsplit/services/rails-api/internal/app"
+	"gitsplit/services/rails-api/internal/counter"
 	"gitsplit/services/rails-api/internal/gitalytest"
 	"gitsplit/services/rails-api/internal/pgtest"
 	"gitsplit/services/rails-api/internal/railstest"
 	"gitsplit/services/rails-api/internal/redistest"
+	"gitsplit/services/rails-api/internal/visibility"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -103,6 +106,12 @@ func (h *home) start(run program, args ...string) (stop func() error) {
 
 func (h *home) get(socket, path, token string) (int, string) {
 	h.tb.Helper()
+	return h.send(socket, path, "Private-Token", token)
+}
+
+// send asks with one header.
+func (h *home) send(socket, path, header, value string) (int, string) {
+	h.tb.Helper()
 	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(h.dir, socket))
 	}}}
@@ -110,7 +119,7 @@ func (h *home) get(socket, path, token string) (int, string) {
 	if err != nil {
 		h.tb.Fatal(err)
 	}
-	r.Header.Set("Private-Token", token)
+	r.Header.Set(header, value)
 	res, err := c.Do(r)
 	if err != nil {
 		return 0, err.Error()
@@ -214,6 +223,52 @@ func TestMain_seedsOnce(t *testing.T) {
 	}
 }
 
+// TestMain_rotation: while a secret changes, callers with the new one and with the old one are heard; afterwards only the former.
+// A caller whose clock is wrong reads so, if it has the secret.
+func TestMain_rotation(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.env["RAILS_API_DATABASE_URL"], h.env["RAILS_API_REDIS_URL"] = pgtest.Empty(t, "rotation"), "unix://"+redistest.New(t).Options().Addr
+	older, newer := strings.Repeat("s", 32), strings.Repeat("n", 32)
+	h.file("shell", newer)
+	h.file("previous", older)
+	check := func(key string, at time.Time) string {
+		t.Helper()
+		token, err := apijwt.Sign([]byte(key), apijwt.ShellIssuer, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, body := h.send("api.sock", "/api/v4/internal/check", apijwt.ShellHeader, token)
+		if status == http.StatusOK {
+			return "200"
+		}
+		return fmt.Sprintf("%d %s", status, body)
+	}
+	const refused = `401 {"message":"401 Unauthorized"}`
+	for previous, want := range map[string]string{filepath.Join(h.dir, "previous"): "200", "": refused} {
+		h.env["RAILS_API_SHELL_PREVIOUS_SECRET_FILE"] = previous
+		stop := h.start(app.Main)
+		h.await("probe.sock", "/-/readiness", 200)
+		now := time.Now()
+		for key, want := range map[string]string{newer: "200", older: want, strings.Repeat("x", 32): refused} {
+			for _, skew := range []time.Duration{0, 50 * time.Second, -time.Minute} {
+				if got := check(key, now.Add(skew)); got != want {
+					t.Errorf("key %.1s, %v off: %s, want %s", key, skew, got, want)
+				}
+			}
+		}
+		if got := check(newer, now.Add(time.Hour)); !strings.HasPrefix(got, `401 {"message":"401 Unauthorized: the clocks of the two services differ: the caller's is `) {
+			t.Errorf("an hour ahead: %s", got)
+		}
+		if got := check("of nobody, but long enough for one", now.Add(time.Hour)); got != refused {
+			t.Errorf("an hour ahead without the secret: %s", got)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestMain_configuration(t *testing.T) {
 	t.Parallel()
 	run := func(h *home, args ...string) error {
@@ -260,5 +315,38 @@ func TestMain_configuration(t *testing.T) {
 	}
 	if err := run(newHome(t), "nonsense"); err == nil {
 		t.Error("an unknown command ran")
+	}
+}
+
+// TestProcess_reconcile: the operator's command records what no push reported, and says so.
+func TestProcess_reconcile(t *testing.T) {
+	t.Parallel()
+	h, b := newHome(t), railstest.New(t)
+	storage, err := b.Gitaly.Storage("default")
+	b.Must(err)
+	b.Must(os.Symlink(strings.TrimPrefix(storage.Address, "unix:"), filepath.Join(h.dir, "gitaly.sock")))
+	h.env["RAILS_API_DATABASE_URL"], h.env["RAILS_API_REDIS_URL"] = b.DB.Config().ConnString(), "unix://"+b.Redis.Options().Addr
+	ns := b.User("ada").NamespaceID
+	p, q := b.Inhabited(ns, "p", visibility.Private), b.Inhabited(ns, "q", visibility.Private)
+	for _, repo := range []string{p.DiskPath, q.DiskPath} {
+		b.Server.SetReferences(repo, map[string]string{"refs/heads/main": railstest.ID(2)})
+	}
+	b.Must(counter.New(b.Redis, b.Log, time.Now).Begin(t.Context(), q.GLRepository(), ""))
+	for _, step := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"ada/p"}, 0, "ada/p: references that had moved without an event, recorded now: 1\nprojects compared: 1\n"},
+		{[]string{"ada/p"}, 0, "projects compared: 1\n"},
+		{nil, 1, "ada/q: not compared, since pushes are in flight; try again\nreconcile: 1 of 2 projects could not be compared\n"},
+		{[]string{"ada/none"}, 1, "reconcile: ada/none: there is no such project\n"},
+	} {
+		var out bytes.Buffer
+		args := append([]string{"-config", filepath.Join(h.dir, "rails-api.yml"), "reconcile"}, step.args...)
+		code := app.Process(t.Context(), args, h.lookup, app.Streams{Out: &out, Err: &out})
+		if code != step.code || out.String() != step.want {
+			t.Errorf("%q: exit %d, %q; want %d, %q", step.args, code, &out, step.code, step.want)
+		}
 	}
 }

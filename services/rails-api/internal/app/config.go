@@ -11,6 +11,7 @@ import (
 
 	"gitsplit/kit/config"
 	"gitsplit/kit/netx"
+	"gitsplit/services/rails-api/internal/doctor"
 	"gitsplit/services/rails-api/internal/rest"
 	"gitsplit/services/rails-api/internal/storage"
 )
@@ -72,7 +73,8 @@ type Config struct {
 	// Storages are the gitaly servers; new repositories are spread by weight.
 	Storages []StorageConfig `yaml:"storages"`
 
-	// ObjectStorage is where finished files lie (LFS objects, attachments): file:///directory, which workhorse shares.
+	// ObjectStorage is where finished files lie (LFS objects, attachments): file:///directory, which workhorse shares, or
+	// s3://bucket?region=…&endpoint=…, with the credentials of AWS_SHARED_CREDENTIALS_FILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
 	ObjectStorage string `yaml:"object_storage"`
 
 	// LFSEnabled offers Git LFS; each project can still be without.
@@ -95,6 +97,10 @@ type Config struct {
 	RawBlobRequestLimit int64 `yaml:"raw_blob_request_limit"`
 	// ArchiveRequestLimit is how often in a minute somebody may fetch archives of a project; 0 is any number.
 	ArchiveRequestLimit int64 `yaml:"archive_request_limit"`
+	// MigrationDumps is the directory of copies of the database, one before each change of its schema, of which the newest three stay; "" makes none.
+	MigrationDumps string `yaml:"migration_dumps"`
+	// Fronts are what `doctor` asks besides what rails-api itself works with.
+	Fronts doctor.Fronts `yaml:"fronts"`
 	// SidekiqConcurrency is how many jobs run at a time.
 	SidekiqConcurrency int `yaml:"sidekiq_concurrency"`
 	// ShutdownGrace bounds how long requests in flight are waited for.
@@ -155,7 +161,7 @@ func (c *Config) Validate() error {
 	if c.GitTwoFactorSessionExpiry < 1 || c.GitTwoFactorSessionExpiry > 10080 {
 		add("git_two_factor_session_expiry", "%d is not between 1 and 10080 minutes", c.GitTwoFactorSessionExpiry)
 	}
-	if _, err := storage.Open(c.ObjectStorage); err != nil {
+	if err := storage.Check(c.ObjectStorage); err != nil {
 		add("object_storage", "%w", err)
 	}
 	if c.MaxAttachmentSize < 0 || c.MaxAttachmentSize > 1<<40 {

@@ -75,7 +75,7 @@ func (b *base) handler(chain *probe.Set) (http.Handler, error) {
 	internalapi.Routes(r, internalapi.Deps{
 		DB: b.db, Redis: b.redis, Access: checker, Gitaly: b.gitaly, Events: event.New(b.db, jobs, time.Now), Notices: notices,
 		TwoFactor: second, LFS: lfs, Files: b.files, Limiter: ratelimit.New(b.redis, time.Now), OperationLimit: b.cfg.ShellOperationLimit,
-		Counter: counter.New(b.redis, b.log), Branches: branchcache.New(b.redis), Site: b.site, Secrets: shell,
+		Counter: counter.New(b.redis, b.log, time.Now), Branches: branchcache.New(b.redis), Site: b.site, Secrets: shell,
 		ReceiveOptions: b.cfg.receiveOptions(), Version: Version, Revision: Revision, Log: b.log, Now: time.Now,
 	})
 	r.Path("/api/v4/geo/proxy").Methods(http.MethodGet).HandlerFunc(noGeo)

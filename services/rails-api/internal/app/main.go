@@ -21,7 +21,7 @@ func Main(ctx context.Context, args []string, env func(string) (string, bool), s
 		case "":
 			return b.serve(ctx)
 		case "migrate":
-			return postgres.Migrate(ctx, b.db)
+			return postgres.Migrate(ctx, b.db, b.beforeMigration)
 		}
 		return fmt.Errorf("unknown command %q", command)
 	})

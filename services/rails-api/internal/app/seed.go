@@ -24,7 +24,7 @@ func (b *base) seed(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("initial root password: %w", err)
 	}
-	digest, err := auth.HashPassword(string(password))
+	digest, err := auth.Passwords{}.Hash(string(password))
 	if err != nil {
 		return fmt.Errorf("initial root password: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"gitsplit/kit/errs"
@@ -76,13 +77,16 @@ func (b *base) prepare(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// migrate tries until the database is there.
+// migrate tries until the database is there, or nobody waits for it any more.
 func (b *base) migrate(ctx context.Context) error {
 	const pause = 500 * time.Millisecond
 	timer := time.NewTicker(pause)
 	defer timer.Stop()
 	for {
-		err := postgres.Migrate(ctx, b.db)
+		err := postgres.Migrate(ctx, b.db, b.beforeMigration)
+		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+			return nil
+		}
 		if errs.KindOf(err) != errs.Unavailable {
 			return err
 		}
@@ -145,11 +149,18 @@ func (b *base) probeParts(address string, own *probe.Set, more ...*probe.Set) ([
 	return append(parts, lifecycle.HTTP("probes", netx.HTTPServer(own.Handler(), b.log), ln, time.Second)), nil
 }
 
-// withoutPassword masks the password of a URL.
+// withoutPassword masks the passwords of a URL, before the host and in parameters.
 func withoutPassword(address string) string {
 	u, err := url.Parse(address)
-	if err != nil {
-		return "unreadable"
+	if err != nil || u.Scheme == "" { // PostgreSQL takes key=value pairs too
+		return "[FILTERED]"
 	}
+	query := u.Query()
+	for key := range query {
+		if strings.Contains(strings.ToLower(key), "pass") {
+			query.Set(key, "xxxxx")
+		}
+	}
+	u.RawQuery = query.Encode()
 	return u.Redacted()
 }

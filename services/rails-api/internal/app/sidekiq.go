@@ -21,10 +21,13 @@ func (b *base) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	repositories := projectrepo.New(b.db, b.gitaly, inserter, b.log, time.Now)
 	jobs, err := worker.New(worker.Deps{
-		DB: b.db, Gitaly: b.gitaly, Branches: branchcache.New(b.redis), Concurrency: b.cfg.SidekiqConcurrency, Log: b.log,
-		Cleaner: projectrepo.New(b.db, b.gitaly, inserter, b.log, time.Now),
-		Files:   b.files, LFSRemovalDelay: b.cfg.LFSRemovalDelay.D(), Now: time.Now,
+		Reconciler: b.reconciler(inserter),
+		DB:         b.db, Gitaly: b.gitaly, Branches: branchcache.New(b.redis), Concurrency: b.cfg.SidekiqConcurrency, Log: b.log,
+		Cleaner: repositories, Forks: repositories,
+		Moves: b.mover(inserter),
+		Files: b.files, LFSRemovalDelay: b.cfg.LFSRemovalDelay.D(), Now: time.Now,
 	})
 	if err != nil {
 		return err

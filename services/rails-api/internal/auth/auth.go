@@ -19,12 +19,13 @@ import (
 	"gitsplit/services/rails-api/internal/user"
 )
 
-// Deps is what an Authenticator works with; every field is needed.
+// Deps is what an Authenticator works with; every field is needed, but Passwords.
 type Deps struct {
-	DB    postgres.DBTX
-	Guard *Guard
-	Log   *slog.Logger
-	Now   func() time.Time
+	DB        postgres.DBTX
+	Guard     *Guard
+	Passwords Passwords
+	Log       *slog.Logger
+	Now       func() time.Time
 }
 
 // Authenticator checks credentials. It is safe for concurrent use.
@@ -36,12 +37,16 @@ type Authenticator struct {
 	log    *slog.Logger
 	now    func() time.Time
 	memo   *memo
+
+	// Passwords makes the digests that Login compares with.
+	Passwords Passwords
 }
 
 // New returns an Authenticator.
 func New(d Deps) *Authenticator {
 	return &Authenticator{
-		users: user.New(d.DB), tokens: token.New(d.DB), deploy: deploytoken.New(d.DB), guard: d.Guard, log: d.Log, now: d.Now, memo: newMemo(d.Now),
+		users: user.New(d.DB), tokens: token.New(d.DB), deploy: deploytoken.New(d.DB), guard: d.Guard, log: d.Log, now: d.Now,
+		memo: newMemo(d.Now, d.Passwords.nobody()), Passwords: d.Passwords,
 	}
 }
 
@@ -122,8 +127,20 @@ func (a *Authenticator) Token(ctx context.Context, plain, address string) (Ident
 	return id, err
 }
 
+// TokenByID is Token for who showed the access token before, to get another
+// credential that ends with it.
+func (a *Authenticator) TokenByID(ctx context.Context, id int64) (Identity, error) {
+	t, err := a.tokens.OwnedByID(ctx, id)
+	return a.owner(ctx, t, err)
+}
+
 func (a *Authenticator) token(ctx context.Context, plain string) (Identity, error) {
 	t, err := a.tokens.ByPlain(ctx, plain)
+	return a.owner(ctx, t, err)
+}
+
+// owner judges a token that was looked up.
+func (a *Authenticator) owner(ctx context.Context, t token.Owned, err error) (Identity, error) {
 	switch {
 	case errs.KindOf(err) == errs.NotFound:
 		return Identity{}, refuse(Unknown)
@@ -133,12 +150,7 @@ func (a *Authenticator) token(ctx context.Context, plain string) (Identity, erro
 		return Identity{}, refuse(Revoked)
 	case t.Expired(a.now()):
 		return Identity{}, refuse(Expired)
-	}
-	u, err := a.users.ByID(ctx, t.UserID)
-	if err != nil {
-		return Identity{}, err
-	}
-	if !u.Active() {
+	case !t.Owner.Active():
 		return Identity{}, refuse(Blocked)
 	}
 	if t.LastUsedAt == nil || a.now().Sub(*t.LastUsedAt) > time.Minute {
@@ -146,7 +158,7 @@ func (a *Authenticator) token(ctx context.Context, plain string) (Identity, erro
 			return Identity{}, err
 		}
 	}
-	return Identity{User: u, Token: t, Abilities: abilities(t)}, nil
+	return Identity{User: t.Owner, Token: t.Token, Abilities: abilities(t.Token)}, nil
 }
 
 // abilities translates scopes for Git (wire/workhorse.md §10.2).

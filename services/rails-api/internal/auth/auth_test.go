@@ -20,14 +20,10 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-func TestHashPassword(t *testing.T) {
+func TestPasswords_Hash(t *testing.T) {
 	t.Parallel()
-	digest, err := auth.HashPassword("correct horse")
-	if err != nil || !strings.HasPrefix(digest, "$2a$12$") {
-		t.Errorf("%q, %v", digest, err)
-	}
 	for _, bad := range []string{"", "short", strings.Repeat("x", 73)} {
-		if _, err := auth.HashPassword(bad); errs.KindOf(err) != errs.Invalid {
+		if _, err := railstest.Passwords().Hash(bad); errs.KindOf(err) != errs.Invalid {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
@@ -36,7 +32,7 @@ func TestHashPassword(t *testing.T) {
 func TestAuthenticator_Login(t *testing.T) {
 	t.Parallel()
 	b := railstest.New(t)
-	digest, err := auth.HashPassword("correct horse")
+	digest, err := railstest.Passwords().Hash("correct horse")
 	b.Must(err)
 	ada := b.User("ada")
 	b.User("nopassword")
@@ -53,26 +49,39 @@ func TestAuthenticator_Login(t *testing.T) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	// An unknown user takes as long as a wrong password: both run bcrypt once.
-	slow := func(login string) time.Duration {
-		started := time.Now()
-		_, _ = a.Login(ctx, auth.Credentials{Username: login, Password: "wrong horse"})
-		return time.Since(started)
-	}
-	if known, unknown := slow("ada"), slow("eve"); unknown < known/5 {
-		t.Errorf("unknown user %v, wrong password %v", unknown, known)
-	}
 	b.Must(user.New(b.DB).SetState(ctx, ada.ID, user.Blocked))
 	if _, err := a.Login(ctx, auth.Credentials{Username: "ada", Password: "correct horse"}); auth.Reason(err) != auth.Blocked {
 		t.Errorf("blocked: %v", err)
 	}
 	b.Must(user.New(b.DB).SetState(ctx, ada.ID, user.Active))
-	other, err := auth.HashPassword("battery staple")
+	other, err := railstest.Passwords().Hash("battery staple")
 	b.Must(err)
 	_, err = user.New(b.DB).Update(ctx, ada.ID, user.Changes{PasswordDigest: &other})
 	b.Must(err)
 	if _, err := a.Login(ctx, auth.Credentials{Username: "ada", Password: "correct horse"}); errs.KindOf(err) != errs.Unauthenticated {
 		t.Errorf("the old password, remembered: %v", err)
+	}
+}
+
+// TestAuthenticator_Login_time: an unknown user takes as long as a wrong password: both run bcrypt once, at the cost of installations.
+func TestAuthenticator_Login_time(t *testing.T) {
+	t.Parallel()
+	b := railstest.New(t)
+	digest, err := auth.Passwords{}.Hash("correct horse")
+	if b.Must(err); !strings.HasPrefix(digest, "$2a$12$") {
+		t.Errorf("%q", digest)
+	}
+	_, err = user.New(b.DB).Update(t.Context(), b.User("ada").ID, user.Changes{PasswordDigest: &digest})
+	b.Must(err)
+	guard := auth.NewGuard(ratelimit.NewBans(b.Redis, "login", ratelimit.Rule{}), nil, b.Log)
+	a := auth.New(auth.Deps{DB: b.DB, Guard: guard, Log: b.Log, Now: b.Now})
+	slow := func(login string) time.Duration {
+		started := time.Now()
+		_, _ = a.Login(t.Context(), auth.Credentials{Username: login, Password: "wrong horse"})
+		return time.Since(started)
+	}
+	if known, unknown := slow("ada"), slow("eve"); unknown < known/5 {
+		t.Errorf("unknown user %v, wrong password %v", unknown, known)
 	}
 }
 
@@ -203,7 +212,7 @@ func TestGuard_exempt(t *testing.T) {
 	b := railstest.New(t)
 	bans := ratelimit.NewBans(b.Redis, "login", ratelimit.Rule{Failures: 1, Within: time.Minute, For: time.Hour})
 	exempt := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
-	a := auth.New(auth.Deps{DB: b.DB, Guard: auth.NewGuard(bans, exempt, b.Log), Log: b.Log, Now: b.Now})
+	a := auth.New(auth.Deps{DB: b.DB, Guard: auth.NewGuard(bans, exempt, b.Log), Passwords: railstest.Passwords(), Log: b.Log, Now: b.Now})
 	for address, want := range map[string]errs.Kind{
 		"127.0.0.1": errs.Unauthenticated, "::1": errs.Unauthenticated, "::ffff:127.0.0.9": errs.Unauthenticated, "::2": errs.Denied, "128.0.0.1": errs.Denied,
 	} {

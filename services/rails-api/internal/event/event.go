@@ -14,6 +14,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"gitsplit/kit/correlation"
+	"gitsplit/kit/fault"
 	"gitsplit/services/rails-api/internal/access"
 	"gitsplit/services/rails-api/internal/jobs"
 	"gitsplit/services/rails-api/internal/postgres"
@@ -24,8 +25,10 @@ import (
 
 // Push is one push that git has finished.
 type Push struct {
+	// ID is the identity that gitaly gave the push, 32 hexadecimal digits; "" for none.
+	ID       string
 	Project  project.Project
-	UserID   int64 // 0: the user is gone
+	UserID   int64 // 0: the user is gone, or nobody knows
 	KeyID    int64 // 0: no SSH key
 	Protocol string
 	Options  []string
@@ -46,37 +49,79 @@ type Recorder struct {
 
 // New returns a Recorder.
 func New(db postgres.DBTX, j Jobs, now func() time.Time) *Recorder {
+	if fault.Enabled {
+		j = heldJobs{j}
+	}
 	return &Recorder{db: db, jobs: j, now: now}
 }
 
 // Record writes a push down and returns the project's default branch after it.
 // The first branch of a repository settles which one that is, and protects it.
+//
+// Pushes of one project are recorded one after the other: their events have the
+// order in which they were committed. A push with an ID is recorded once, however
+// often it is reported; so are changes that a comparison found before their report
+// came (Repair).
 func (r *Recorder) Record(ctx context.Context, p Push) (defaultBranch string, err error) {
-	defaultBranch = p.Project.DefaultBranch
 	err = pgx.BeginFunc(ctx, r.db, func(tx pgx.Tx) error {
-		id, err := insert(ctx, tx, p)
+		if err := lock(ctx, tx, &p.Project); err != nil {
+			return err
+		}
+		if first, err := r.first(ctx, tx, p); err != nil || !first {
+			return err
+		}
+		found, err := r.claim(ctx, tx, p)
 		if err != nil {
 			return err
 		}
-		first := FirstBranch(p.Project, p.Changes)
-		if first != "" {
-			defaultBranch = first
-			if err := protect(ctx, tx, p.Project.ID, first); err != nil {
-				return err
-			}
+		if p.Changes = found; len(found) == 0 {
+			return nil
 		}
-		if err := project.New(tx).MarkPushed(ctx, p.Project.ID, defaultBranch, first != "", r.now()); err != nil {
-			return err
-		}
-		_, err = r.jobs.InsertTx(ctx, tx, jobs.PostReceive{
-			PushEventID: id, ProjectID: p.Project.ID, CorrelationID: correlation.ID(ctx),
-		}, nil)
+		_, err = r.write(ctx, tx, &p, false)
 		return err
 	})
 	if err != nil {
 		return "", fmt.Errorf("record a push: %w", postgres.Error(err, "push event"))
 	}
-	return defaultBranch, nil
+	return p.Project.DefaultBranch, nil
+}
+
+// lock begins the turn of one push, with the project as the one before left it.
+func lock(ctx context.Context, tx pgx.Tx, p *project.Project) (err error) {
+	p.DefaultBranch, p.EmptyRepo, err = project.New(tx).Lock(ctx, p.ID)
+	return err
+}
+
+// first reports whether this is the first report of a push.
+func (r *Recorder) first(ctx context.Context, tx pgx.Tx, p Push) (bool, error) {
+	if p.ID == "" {
+		return true, nil
+	}
+	const insert = "INSERT INTO push_ids (project_id, push_id, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+	tag, err := tx.Exec(ctx, insert, p.Project.ID, p.ID, r.now())
+	return tag.RowsAffected() == 1, err
+}
+
+// write inserts the event, what follows from it and its job, and updates p.Project.
+func (r *Recorder) write(ctx context.Context, tx pgx.Tx, p *Push, reconciled bool) (id int64, err error) {
+	if id, err = insert(ctx, tx, *p); err != nil {
+		return 0, err
+	}
+	first := FirstBranch(p.Project, p.Changes)
+	if first != "" {
+		p.Project.DefaultBranch = first
+		if err := protect(ctx, tx, p.Project.ID, first); err != nil {
+			return 0, err
+		}
+	}
+	if err := project.New(tx).MarkPushed(ctx, p.Project.ID, p.Project.DefaultBranch, first != "", r.now()); err != nil {
+		return 0, err
+	}
+	if err := know(ctx, tx, p.Project.ID, id, p.Changes, reconciled, r.now()); err != nil {
+		return 0, err
+	}
+	_, err = r.jobs.InsertTx(ctx, tx, jobs.PostReceive{PushEventID: id, ProjectID: p.Project.ID, CorrelationID: correlation.ID(ctx)}, nil)
+	return id, err
 }
 
 func insert(ctx context.Context, tx pgx.Tx, p Push) (int64, error) {
@@ -129,4 +174,13 @@ func protect(ctx context.Context, tx pgx.Tx, projectID int64, branch string) err
 	}
 	_, err = rules.Create(ctx, access.DefaultRule(projectID, branch))
 	return err
+}
+
+// Renames reports whether a recorded push has made or removed a branch.
+func Renames(ctx context.Context, db postgres.DBTX, id int64) (bool, error) {
+	const query = `SELECT EXISTS (SELECT 1 FROM push_event_refs
+		WHERE push_event_id = $1 AND starts_with(ref, 'refs/heads/') AND '' IN (trim(before_oid, '0'), trim(after_oid, '0')))`
+	var found bool
+	err := db.QueryRow(ctx, query, id).Scan(&found)
+	return found, postgres.Error(err, "push event")
 }

@@ -163,3 +163,31 @@ func readBranches(stream interface {
 		}
 	}
 }
+
+// References tells each the branches and tags of a project, by full name in the
+// order of their bytes, and where they point. An error of each ends it.
+func (c *Client) References(ctx context.Context, p project.Project, each func(name, oid string) error) error {
+	service, err := c.RefService(p)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, listing)
+	defer cancel() // ends the stream when each does
+	request := &gitalypb.ListRefsRequest{Repository: Repository(p), Patterns: [][]byte{[]byte(refname.Heads), []byte(refname.Tags)}}
+	stream, err := service.ListRefs(ctx, request)
+	for err == nil {
+		var part *gitalypb.ListRefsResponse
+		if part, err = stream.Recv(); err != nil {
+			break
+		}
+		for _, ref := range part.GetReferences() {
+			if err := each(string(ref.GetName()), ref.GetTarget()); err != nil {
+				return err
+			}
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return translate("list references", err)
+}

@@ -7,6 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -37,6 +40,9 @@ type Client struct {
 	pool     Pool
 	storages []Storage
 	rnd      func(n int) int
+	more     func(name string) (Storage, error)
+	mu       sync.Mutex
+	added    map[string]Storage // by more
 }
 
 // New returns a client. rnd returns a number below n and chooses the storage of
@@ -45,38 +51,72 @@ func New(pool Pool, storages []Storage, rnd func(n int) int) (*Client, error) {
 	if len(storages) == 0 {
 		return nil, errors.New("no storage is configured")
 	}
-	return &Client{pool: pool, storages: storages, rnd: rnd}, nil
+	return &Client{pool: pool, storages: storages, rnd: rnd, added: map[string]Storage{}}, nil
 }
+
+// Also has the client ask for storages that the configuration does not name. Where one
+// is does not change: it is asked for once, for all callers together, and so in nobody's
+// context. It is set before the client is used.
+func (c *Client) Also(more func(name string) (Storage, error)) { c.more = more }
 
 // unavailable is what people read when a storage server does not answer (wire/workhorse.md §10.4).
 const unavailable = "The git server, Gitaly, is not available at this time. Please contact your administrator."
 
-// Storage returns the configuration of a storage.
+// Storage returns where a storage is.
 func (c *Client) Storage(name string) (Storage, error) {
 	for _, s := range c.storages {
 		if s.Name == name {
 			return s, nil
 		}
 	}
-	return Storage{}, errs.Wrap(errs.Unavailable, unavailable, fmt.Errorf("storage %q is not configured", name))
+	s, err := c.lookUp(name)
+	if err != nil {
+		return s, errs.Wrap(errs.Unavailable, unavailable, fmt.Errorf("storage %q: %w", name, err))
+	}
+	return s, nil
 }
 
-// Storages returns all of them, in the order of the configuration.
+func (c *Client) lookUp(name string) (Storage, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, ok := c.added[name]; ok {
+		return s, nil
+	}
+	if c.more == nil {
+		return Storage{}, errors.New("it is not configured")
+	}
+	s, err := c.more(name)
+	if err == nil {
+		c.added[name] = s
+	}
+	return s, err
+}
+
+// Storages returns those of the configuration, in its order.
 func (c *Client) Storages() []Storage { return c.storages }
 
-// Choose returns the name of a storage for a new repository, by weight.
-func (c *Client) Choose() string {
-	total := 0
-	for _, s := range c.storages {
-		total += max(s.Weight, 0)
+// Choose returns the name of a storage for a new repository, by weight: what weights
+// says goes before the configuration, and may name storages that this does not.
+func (c *Client) Choose(weights map[string]int) string {
+	shares := maps.Clone(weights)
+	if shares == nil {
+		shares = map[string]int{}
 	}
-	if total == 0 {
-		return c.storages[0].Name
-	}
-	n := c.rnd(total)
 	for _, s := range c.storages {
-		if n -= max(s.Weight, 0); n < 0 {
-			return s.Name
+		if _, ok := shares[s.Name]; !ok {
+			shares[s.Name] = s.Weight
+		}
+	}
+	names, total := slices.Sorted(maps.Keys(shares)), 0
+	for _, weight := range shares {
+		total += max(weight, 0)
+	}
+	if total > 0 {
+		n := c.rnd(total)
+		for _, name := range names {
+			if n -= max(shares[name], 0); n < 0 {
+				return name
+			}
 		}
 	}
 	return c.storages[0].Name
@@ -125,6 +165,8 @@ func (c *Client) Alive(ctx context.Context, storage string) error {
 const (
 	fast   = 10 * time.Second // reads a ref or two, makes or removes a directory
 	medium = 60 * time.Second // walks a history
+	// listing tells every reference, as fast as they are compared with others.
+	listing = 10 * time.Minute
 )
 
 // call runs one unary call with a deadline and translates its error.

@@ -35,16 +35,49 @@ func TestClient_Choose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := c.Choose(); got != want {
+		if got := c.Choose(nil); got != want {
 			t.Errorf("%d: %s, want %s", n, got, want)
 		}
 	}
 	c, err := gitaly.New(noPool{}, []gitaly.Storage{{Name: "only"}}, nil)
-	if err != nil || c.Choose() != "only" {
+	if err != nil || c.Choose(nil) != "only" {
 		t.Errorf("no weights: %v", err)
+	}
+	for n, want := range []string{"a", "a", "added"} { // b is closed, and one is there that the configuration does not name
+		c, err := gitaly.New(noPool{}, storages, func(int) int { return n })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Choose(map[string]int{"a": 2, "b": 0, "added": 1}); got != want {
+			t.Errorf("%d with weights: %s, want %s", n, got, want)
+		}
 	}
 	if _, err := gitaly.New(noPool{}, nil, nil); err == nil {
 		t.Error("a client without storages")
+	}
+}
+
+// TestClient_Also: a storage that was added is asked for once, one that is unknown each time.
+func TestClient_Also(t *testing.T) {
+	t.Parallel()
+	c, err := gitaly.New(noPool{}, []gitaly.Storage{{Name: "default"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	c.Also(func(name string) (gitaly.Storage, error) {
+		if asked++; name != "second" || asked == 1 {
+			return gitaly.Storage{}, errors.New("not there")
+		}
+		return gitaly.Storage{Name: name, Address: "tcp://second:8075"}, nil
+	})
+	for i, want := range []bool{false, true, true, true} {
+		if s, err := c.Storage("second"); (err == nil && s.Address == "tcp://second:8075") != want {
+			t.Errorf("%d: %+v, %v", i, s, err)
+		}
+	}
+	if _, err := c.Storage("none"); errs.KindOf(err) != errs.Unavailable || asked != 3 {
+		t.Errorf("unknown: %v after %d questions", err, asked)
 	}
 }
 

@@ -4,10 +4,12 @@ package gitalytest
 
 import (
 	"context"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -30,12 +32,19 @@ type Server struct {
 	gitalypb.UnimplementedCommitServiceServer
 	gitalypb.UnimplementedBlobServiceServer
 	gitalypb.UnimplementedDiffServiceServer
+	gitalypb.UnimplementedServerServiceServer
+	gitalypb.UnimplementedObjectPoolServiceServer
 
 	sync.Mutex
 	Repositories map[string]*Repository // by relative path
 	History      []string               // commit ids, oldest first; what is missing has no ancestors
 	Fail         error                  // answer of every call, when set
+	FailAt       map[string]error       // answers to what would make a fork at these paths
 	Quarantines  []string               // object directories that came with ancestor questions
+	Storage      string                 // its name
+	Peers        Network                // the servers that this one copies from; set before use, as Replicating
+	// Replicating is asked, after the source was read, whether a copy may be made; nil is yes.
+	Replicating func(ctx context.Context) error
 
 	grpc *grpc.Server
 	addr string
@@ -44,11 +53,14 @@ type Server struct {
 
 // Repository is the state of one repository.
 type Repository struct {
-	HEAD     string   // full name
-	Branches []string // full names
-	Size     int64    // KiB
+	HEAD     string            // full name
+	Branches []string          // full names
+	OIDs     map[string]string // where references point, by full name; tags stand here alone
+	Size     int64             // KiB
 	Commits  int32
 	Pushed   Pushed
+	Hooks    string // custom hooks, as they came
+	Pool     string // relative path of what it borrows from
 }
 
 // Pushed is what the next push brings.
@@ -64,12 +76,14 @@ func New(tb testing.TB) *Server {
 	if err != nil {
 		tb.Fatalf("gitalytest: %v", err)
 	}
-	s := &Server{Repositories: map[string]*Repository{}, grpc: grpc.NewServer(grpc.Creds(backchannel.ServerCredentials(insecure.NewCredentials()))), addr: filepath.Join(dir, "gitaly.sock")}
+	s := &Server{Storage: "default", Repositories: map[string]*Repository{}, grpc: grpc.NewServer(grpc.Creds(backchannel.ServerCredentials(insecure.NewCredentials()))), addr: filepath.Join(dir, "gitaly.sock")}
 	gitalypb.RegisterRepositoryServiceServer(s.grpc, s)
 	gitalypb.RegisterRefServiceServer(s.grpc, s)
 	gitalypb.RegisterCommitServiceServer(s.grpc, s)
 	gitalypb.RegisterBlobServiceServer(s.grpc, s)
 	gitalypb.RegisterDiffServiceServer(s.grpc, s)
+	gitalypb.RegisterServerServiceServer(s.grpc, s)
+	gitalypb.RegisterObjectPoolServiceServer(s.grpc, s)
 	grpc_health_v1.RegisterHealthServer(s.grpc, health.NewServer())
 	ln, err := net.Listen("unix", s.addr) //nolint:noctx // a local socket
 	if err != nil {
@@ -125,6 +139,7 @@ func (s *Server) Repository(path string) *Repository {
 		return nil
 	}
 	c := *r
+	c.OIDs = maps.Clone(r.OIDs)
 	return &c
 }
 
@@ -220,7 +235,19 @@ func (s *Server) FindDefaultBranchName(_ context.Context, in *gitalypb.FindDefau
 	return &gitalypb.FindDefaultBranchNameResponse{Name: []byte(r.HEAD)}, nil
 }
 
-// ListRefs tells the branches, one in each message.
+// SetReferences says which references a repository has and where they point.
+func (s *Server) SetReferences(path string, oids map[string]string) {
+	s.Lock()
+	defer s.Unlock()
+	s.Repositories[path].OIDs, s.Repositories[path].Branches = maps.Clone(oids), nil
+	for _, name := range slices.Sorted(maps.Keys(oids)) {
+		if strings.HasPrefix(name, "refs/heads/") {
+			s.Repositories[path].Branches = append(s.Repositories[path].Branches, name)
+		}
+	}
+}
+
+// ListRefs tells the references below the patterns, one in each message.
 func (s *Server) ListRefs(in *gitalypb.ListRefsRequest, stream grpc.ServerStreamingServer[gitalypb.ListRefsResponse]) error {
 	s.Lock()
 	r, err := s.find(in.GetRepository())
@@ -228,11 +255,17 @@ func (s *Server) ListRefs(in *gitalypb.ListRefsRequest, stream grpc.ServerStream
 		s.Unlock()
 		return err
 	}
-	names := slices.Clone(r.Branches)
+	oids := maps.Clone(r.OIDs)
+	names := slices.Sorted(maps.Keys(oids))
+	if oids == nil {
+		names = slices.Clone(r.Branches)
+	}
 	s.Unlock()
 	for _, name := range names {
-		if err := stream.Send(&gitalypb.ListRefsResponse{References: []*gitalypb.ListRefsResponse_Reference{{Name: []byte(name)}}}); err != nil {
-			return err
+		wanted := slices.ContainsFunc(in.GetPatterns(), func(p []byte) bool { return strings.HasPrefix(name, string(p)) })
+		item := &gitalypb.ListRefsResponse_Reference{Name: []byte(name), Target: oids[name]}
+		if wanted && stream.Send(&gitalypb.ListRefsResponse{References: []*gitalypb.ListRefsResponse_Reference{item}}) != nil {
+			return stream.Context().Err()
 		}
 	}
 	return nil

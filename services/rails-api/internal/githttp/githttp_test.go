@@ -342,6 +342,19 @@ func TestServe_create(t *testing.T) {
 	}
 }
 
+// TestServe_moving: git shows why a push is refused before it begins. After that it shows the hooks' reason alone, so that it may go on to them.
+func TestServe_moving(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ada := b.User("ada")
+	p := b.Inhabited(ada.NamespaceID, "p", visibility.Private)
+	_, err := project.New(b.DB).HoldPushes(t.Context(), p, time.Minute)
+	b.Must(err)
+	c := caller{name: "ada", password: b.token(ada, "write_repository")}
+	check(t, "begun", b.send(c, http.MethodGet, "/ada/p.git/"+push), http.StatusForbidden, "The repository is temporarily read-only. Please try again later.")
+	check(t, "sent", b.send(c, http.MethodPost, "/ada/p.git/git-receive-pack"), http.StatusOK, "{")
+}
+
 func TestServe_down(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -20,7 +20,7 @@ const mediaType = "application/vnd.gitlab-workhorse+json"
 // serve answers one question, in the order of wire/workhorse.md §10.1.
 func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 	path, action := question(r)
-	in := access.GitRequest{Action: action, Path: path, Protocol: "http", Any: true, Abilities: access.Abilities{Download: true}}
+	in := access.GitRequest{Action: action, Path: path, Protocol: "http", Any: true, Told: r.Method == http.MethodPost, Abilities: access.Abilities{Download: true}}
 	logging.AddAttrs(r.Context(), slog.String(logging.KeyCommand, action), slog.String("client_ip", auth.Address(r)))
 	username, password, signedIn := r.BasicAuth()
 	var id auth.Identity
@@ -74,7 +74,7 @@ func (a *api) anonymous(r *http.Request, action string, err error) error {
 func (a *api) trusted(r *http.Request) error {
 	err := apijwt.Verify(a.Secrets, apijwt.WorkhorseIssuer, r.Header.Get(apijwt.WorkhorseHeader), a.Now())
 	if err != nil {
-		return errs.Wrap(errs.Denied, "Nil JSON web token or bad signature", err)
+		return errs.Wrap(errs.Denied, apijwt.Refusal("Nil JSON web token or bad signature", err), err)
 	}
 	return nil
 }

@@ -40,6 +40,20 @@ func say(h http.Header, kind string, params any) error {
 	return nil
 }
 
+// URL has another server's answer sent, of which nothing but these headers: the
+// address is trusted and may be a permission by itself (wire/workhorse.md §5.3).
+func URL(h http.Header, address string, headers ...string) error {
+	type restrict struct {
+		Enabled   bool
+		AllowList []string
+	}
+	return say(h, "send-url", struct {
+		URL                                        string
+		ErrorResponseStatus, TimeoutResponseStatus int
+		RestrictForwardedResponseHeaders           restrict
+	}{address, http.StatusBadGateway, http.StatusGatewayTimeout, restrict{true, headers}})
+}
+
 // Blob has a blob sent.
 func (s *Service) Blob(h http.Header, who gitaly.Caller, p project.Project, id string) error {
 	type request struct {

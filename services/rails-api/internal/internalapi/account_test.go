@@ -186,7 +186,9 @@ func TestLFSAuthenticate(t *testing.T) {
 		username  string
 		grant     lfstoken.Grant
 	}{
-		{map[string]any{"key_id": strconv.FormatInt(k.ID, 10)}, "upload", "ada", lfstoken.Grant{Actor: lfstoken.Actor{UserID: ada.ID}, ProjectID: p.ID, Upload: true}},
+		{map[string]any{"key_id": strconv.FormatInt(k.ID, 10)}, "upload", "ada", lfstoken.Grant{
+			Actor: lfstoken.Actor{UserID: ada.ID}, ProjectID: p.ID, Upload: true, From: lfstoken.Origin{KeyID: k.ID},
+		}},
 		{map[string]any{"user_id": strconv.FormatInt(ada.ID, 10)}, "download", "ada", lfstoken.Grant{Actor: lfstoken.Actor{UserID: ada.ID}, ProjectID: p.ID}},
 		{map[string]any{"key_id": robot.ID}, "download", fmt.Sprintf("lfs+deploy-key-%d", robot.ID),
 			lfstoken.Grant{Actor: lfstoken.Actor{DeployKeyID: robot.ID}, ProjectID: p.ID}},

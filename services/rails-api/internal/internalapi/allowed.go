@@ -108,7 +108,7 @@ func gitRequest(req allowedRequest) (access.GitRequest, error) {
 	if err := clientContext(req.ClientContext); err != nil {
 		return in, err
 	}
-	in.Quarantine = quarantine(req.Env)
+	in.Quarantine, in.RelativePath = quarantine(req.Env), req.RelativePath
 	if in.Any {
 		return in, nil
 	}

@@ -15,6 +15,7 @@ import (
 	"gitsplit/kit/apijwt"
 	"gitsplit/kit/errs"
 	wire "gitsplit/kit/internalapi"
+	"gitsplit/kit/logging"
 	"gitsplit/services/rails-api/internal/access"
 	"gitsplit/services/rails-api/internal/branchcache"
 	"gitsplit/services/rails-api/internal/counter"
@@ -112,7 +113,8 @@ func Routes(r *mux.Router, d Deps) {
 func (a *api) serve(limit int64, h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := apijwt.Verify(a.Secrets, apijwt.ShellIssuer, r.Header.Get(apijwt.ShellHeader), a.Now()); err != nil {
-			a.fail(w, r, errs.Wrap(errs.Unauthenticated, "401 Unauthorized", err))
+			a.Log.WarnContext(r.Context(), "a caller's token is refused", slog.Any(logging.KeyError, err))
+			a.fail(w, r, errs.Wrap(errs.Unauthenticated, apijwt.Refusal("401 Unauthorized", err), err))
 			return
 		}
 		body, err := readBody(w, r, limit)

@@ -21,6 +21,7 @@ import (
 	"gitsplit/services/rails-api/internal/pgtest"
 	"gitsplit/services/rails-api/internal/railstest"
 	"gitsplit/services/rails-api/internal/ratelimit"
+	"gitsplit/services/rails-api/internal/visibility"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -47,7 +48,7 @@ func setupOn(on *railstest.Bench, change ...func(*internalapi.Deps)) *bench {
 	d := internalapi.Deps{
 		TwoFactor: b.TwoFactor, LFS: lfs, Files: b.Files, Limiter: ratelimit.New(b.Redis, b.Now), OperationLimit: 1000,
 		DB: b.DB, Redis: b.Redis, Access: b.Access, Gitaly: b.Gitaly, Events: b.Events, Notices: notice.New(b.Redis, b.Site),
-		Counter: counter.New(b.Redis, b.Log), Branches: branchcache.New(b.Redis), Site: b.Site, Secrets: [][]byte{[]byte(secret)},
+		Counter: counter.New(b.Redis, b.Log, b.Now), Branches: branchcache.New(b.Redis), Site: b.Site, Secrets: [][]byte{[]byte(secret)},
 		ReceiveOptions: []string{"receive.maxInputSize=1048576"}, Version: "18.2.0", Revision: "abc", Log: b.Log, Now: b.Now,
 	}
 	for _, c := range change {
@@ -133,10 +134,14 @@ func TestRoutes_token(t *testing.T) {
 		"huge":            strings.Repeat("x", 5000),
 	} {
 		for _, path := range []string{"/check", "/nothing"} {
-			got := b.sendAs(http.MethodGet, path, "application/json", token, nil)
-			if got.status != http.StatusUnauthorized || got.body != `{"message":"401 Unauthorized"}` {
-				t.Errorf("%s %s: %d %s", name, path, got.status, got.body)
+			want := "401 Unauthorized"
+			switch name { // only who has the secret learns of the clocks
+			case "expired":
+				want += ": the clocks of the two services differ: the caller's is 3m0s behind"
+			case "from the future":
+				want += ": the clocks of the two services differ: the caller's is 3m0s ahead"
 			}
+			b.sendAs(http.MethodGet, path, "application/json", token, nil).want(t, http.StatusUnauthorized, `{"message":"`+want+`"}`)
 		}
 	}
 	if got := b.get("/nothing", nil); got.status != http.StatusNotFound {
@@ -147,6 +152,7 @@ func TestRoutes_token(t *testing.T) {
 func TestRoutes_bodies(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.Project(b.User("ada").NamespaceID, "p", visibility.Private) // project-1
 	for name, tc := range map[string]struct {
 		kind, body string
 		status     int

@@ -93,6 +93,7 @@ func (a *api) lfsAuthenticate(r *http.Request, body []byte) (any, error) {
 		answer.Username = "lfs+deploy-key-" + strconv.FormatInt(result.Deploy.ID, 10)
 	case result.User != nil:
 		g.Actor.UserID, answer.Username = result.User.ID, result.User.Username
+		g.From.KeyID = result.KeyID
 	default:
 		return nothing, nil
 	}

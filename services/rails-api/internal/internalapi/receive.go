@@ -4,10 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"gitsplit/kit/errs"
+	points "gitsplit/kit/fault"
 	wire "gitsplit/kit/internalapi"
 	"gitsplit/kit/logging"
 	"gitsplit/services/rails-api/internal/access"
@@ -18,26 +20,66 @@ import (
 )
 
 // preReceive answers POST /internal/pre_receive: a push begins. When Redis is down
-// the push goes on uncounted, since false would refuse it.
+// the push goes on uncounted, since false would refuse it. It is refused here when the
+// project was removed since the access check, or its repository made read-only, or moved.
 func (a *api) preReceive(r *http.Request, body []byte) (any, error) {
+	ctx := r.Context()
 	req, err := decode[wire.PreReceiveRequest](body)
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := project.IDOf(req.GLRepository); !ok {
+	id, ok := project.IDOf(req.GLRepository)
+	if !ok {
 		return nil, badRequest("gl_repository is missing or invalid")
 	}
-	if err := a.Counter.Increase(r.Context(), req.GLRepository); err != nil {
-		a.Log.WarnContext(r.Context(), "push not counted", slog.Any(logging.KeyError, err))
+	if err := pushID(req.PushID); err != nil {
+		return nil, err
 	}
-	return wire.PreReceiveResponse{ReferenceCounterIncreased: true}, nil
+	countErr := a.Counter.Begin(ctx, req.GLRepository, req.PushID)
+	if countErr != nil {
+		a.Log.WarnContext(ctx, "push not counted", slog.Any(logging.KeyError, countErr))
+	}
+	admitted, err := a.projects.Admit(ctx, id, req.RelativePath, countErr == nil)
+	if err == nil && admitted {
+		return wire.PreReceiveResponse{ReferenceCounterIncreased: true}, nil
+	}
+	if countErr == nil {
+		a.uncount(ctx, req)
+	}
+	if err == nil {
+		err = access.ReadOnly()
+	} else if errs.KindOf(err) == errs.NotFound {
+		err = access.Gone()
+	}
+	return refusal(ctx, err)
+}
+
+// uncount takes back the count of a push that is refused after all.
+func (a *api) uncount(ctx context.Context, req wire.PreReceiveRequest) {
+	const limit = 3 * time.Second
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	if err := a.Counter.End(ctx, req.GLRepository, req.PushID); err != nil {
+		a.Log.WarnContext(ctx, "push not counted", slog.Any(logging.KeyError, err))
+	}
+}
+
+// pushID refuses what is no identity of a push; "" is the report of who knows none.
+func pushID(id string) error {
+	const digits = 32
+	if id != "" && (len(id) != digits || strings.Trim(id, "0123456789abcdef") != "") {
+		return badRequest("push_id is invalid")
+	}
+	return nil
 }
 
 // recordTime bounds the recording of a push.
 const recordTime = 30 * time.Second
 
 // postReceive answers POST /internal/post_receive: git has moved the references
-// (wire/internal-api.md §3.7). The push is recorded before anything is said.
+// (wire/internal-api.md §3.7). The push is recorded before anything is said. The
+// report of a push with an identity may come again: it changes nothing then, and is
+// answered as the first was, less the notices that were taken with that.
 func (a *api) postReceive(r *http.Request, body []byte) (any, error) {
 	// The references have moved: who pushed may be gone, the record is made all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), recordTime)
@@ -49,11 +91,14 @@ func (a *api) postReceive(r *http.Request, body []byte) (any, error) {
 	if err := clientContext(req.ClientContext); err != nil {
 		return nil, err
 	}
+	if err := pushID(req.PushID); err != nil {
+		return nil, err
+	}
 	changes, err := access.ParseChanges(req.Changes)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.Counter.Decrease(ctx, req.GLRepository); err != nil {
+	if err := a.Counter.End(ctx, req.GLRepository, req.PushID); err != nil {
 		a.Log.WarnContext(ctx, "push not counted", slog.Any(logging.KeyError, err))
 	}
 	answer := wire.PostReceiveResponse{Messages: []wire.Message{}, ReferenceCounterDecreased: true}
@@ -72,7 +117,7 @@ func (a *api) postReceive(r *http.Request, body []byte) (any, error) {
 
 // pushed records a push and returns it with the project as it is afterwards.
 func (a *api) pushed(ctx context.Context, req wire.PostReceiveRequest, changes []access.Change) (event.Push, error) {
-	push := event.Push{Options: pushOptions(req.PushOptions), Changes: changes}
+	push := event.Push{ID: req.PushID, Options: pushOptions(req.PushOptions), Changes: changes}
 	id, ok := project.IDOf(req.GLRepository)
 	if !ok {
 		return push, errs.Newf(errs.NotFound, "Invalid GL Repository %q", req.GLRepository)
@@ -92,7 +137,10 @@ func (a *api) pushed(ctx context.Context, req wire.PostReceiveRequest, changes [
 	if err != nil {
 		return push, err
 	}
-	a.refresh(ctx, push.Project, branch)
+	if points.Enabled {
+		points.Point(ctx, points.AfterCommit, req.GLRepository)
+	}
+	a.refresh(ctx, push, branch)
 	push.Project.DefaultBranch = branch
 	return push, nil
 }
@@ -136,12 +184,17 @@ func pushOptions(list []string) []string {
 }
 
 // refresh does at once what the next reader would miss; the job does it again.
-func (a *api) refresh(ctx context.Context, before project.Project, branch string) {
+func (a *api) refresh(ctx context.Context, push event.Push, branch string) {
 	const limit = 3 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if err := a.Branches.Expire(ctx, before.GLRepository()); err != nil {
-		a.Log.WarnContext(ctx, "branch names not refreshed", slog.Any(logging.KeyError, err))
+	before := push.Project
+	if slices.ContainsFunc(push.Changes, func(c access.Change) bool {
+		return strings.HasPrefix(c.Ref, refname.Heads) && (c.Creates() || c.Deletes())
+	}) {
+		if err := a.Branches.Expire(ctx, before.GLRepository()); err != nil {
+			a.Log.WarnContext(ctx, "branch names not refreshed", slog.Any(logging.KeyError, err))
+		}
 	}
 	if branch == before.DefaultBranch {
 		return

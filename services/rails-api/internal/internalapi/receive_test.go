@@ -62,6 +62,70 @@ func TestCounter(t *testing.T) {
 	}
 }
 
+// reported posts to an endpoint of pushes with an identity.
+func (b *bench) reported(path, id, glRepository, who string, changes ...string) answer {
+	b.TB.Helper()
+	return b.post(path, map[string]any{
+		"gl_repository": glRepository, "identifier": who, "changes": strings.Join(changes, "\n"), "push_options": nil, "push_id": id,
+	})
+}
+
+// TestPushID: a push with an identity counts once, however often each of its reports comes.
+func TestPushID(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ada := b.User("ada")
+	p, who, push := b.Inhabited(ada.NamespaceID, "p", visibility.Private), fmt.Sprintf("user-%d", ada.ID), strings.Repeat("0f", 16)
+	inFlight := func(want int64) {
+		t.Helper()
+		if n, err := counter.New(b.Redis, b.Log, b.Now).InFlight(t.Context(), p.GLRepository()); n != want || err != nil {
+			t.Errorf("%d pushes in flight, %v; want %d", n, err, want)
+		}
+	}
+	for range 2 {
+		b.reported("/pre_receive", push, p.GLRepository(), "").want(t, 200, `{"reference_counter_increased":true}`)
+		inFlight(1)
+	}
+	link := `{"messages":[{"message":"To create a merge request for x, visit:\n` +
+		`  https://git.example.test/ada/p/-/merge_requests/new?merge_request%5Bsource_branch%5D=x","type":"basic"}],"reference_counter_decreased":true}`
+	for range 2 {
+		b.reported("/post_receive", push, p.GLRepository(), who, id(0)+" "+id(2)+" refs/heads/x").want(t, 200, link)
+		inFlight(0)
+	}
+	// A push that moved nothing only ends.
+	b.reported("/pre_receive", strings.Repeat("a", 32), p.GLRepository(), "")
+	inFlight(1)
+	for range 2 {
+		b.reported("/post_receive", strings.Repeat("a", 32), p.GLRepository(), who).want(t, 200, done)
+		inFlight(0)
+	}
+	var pushes, jobs, ids int
+	b.Must(b.DB.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM push_events), (SELECT count(*) FROM river_job WHERE kind = 'post_receive'), (SELECT count(*) FROM push_ids)").
+		Scan(&pushes, &jobs, &ids))
+	if pushes != 2 || jobs != 2 || ids != 1 { // with the one of Inhabited
+		t.Errorf("%d pushes, %d jobs, %d identities", pushes, jobs, ids)
+	}
+	for _, bad := range []string{"x", strings.Repeat("F", 32), strings.Repeat("0", 31), strings.Repeat("0", 33)} {
+		for _, path := range []string{"/pre_receive", "/post_receive"} {
+			checkStatus(t, bad, b.reported(path, bad, p.GLRepository(), who), http.StatusBadRequest)
+		}
+	}
+}
+
+// TestPreReceive_gone: a push to a project that is removed under its hands is refused, and not counted.
+func TestPreReceive_gone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	p := b.Inhabited(b.User("ada").NamespaceID, "p", visibility.Private)
+	b.Must(b.Repositories.Delete(t.Context(), p))
+	for _, push := range []string{"", strings.Repeat("a", 32)} {
+		b.reported("/pre_receive", push, p.GLRepository(), "").want(t, 404, `{"status":false,"message":"`+notFound+`"}`)
+	}
+	if n, err := counter.New(b.Redis, b.Log, b.Now).InFlight(t.Context(), p.GLRepository()); n != 0 || err != nil {
+		t.Errorf("%d pushes in flight, %v", n, err)
+	}
+}
+
 // TestRedisDown: a push goes on without Redis.
 func TestRedisDown(t *testing.T) {
 	t.Parallel()
@@ -75,13 +139,18 @@ func TestRedisDown(t *testing.T) {
 	b.postReceive(p.GLRepository(), who, id(1)+" "+id(2)+" refs/heads/main").want(t, 200, done)
 	var pushes int
 	b.Must(b.DB.QueryRow(t.Context(), "SELECT count(*) FROM push_events").Scan(&pushes))
+	var noted bool // where a move sees that a push is in flight that nobody counts
+	b.Must(b.DB.QueryRow(t.Context(), "SELECT uncounted_push_at IS NOT NULL FROM projects").Scan(&noted))
+	if !noted {
+		t.Error("the push is neither counted nor noted")
+	}
 	if pushes != 2 { // the one of Inhabited, and this
 		t.Errorf("%d pushes recorded", pushes)
 	}
 }
 
 func useRedis(d *internalapi.Deps, r *redis.Client) {
-	d.Redis, d.Notices, d.Counter, d.Branches = r, notice.New(r, d.Site), counter.New(r, d.Log), branchcache.New(r)
+	d.Redis, d.Notices, d.Counter, d.Branches = r, notice.New(r, d.Site), counter.New(r, d.Log, d.Now), branchcache.New(r)
 }
 
 func TestPostReceive_recorded(t *testing.T) {
@@ -121,6 +190,13 @@ func TestPostReceive_recorded(t *testing.T) {
 		t.Error("branch names outlived a push")
 	}
 	checkFirstBranch(t, b, p)
+	b.Must(branchcache.New(b.Redis).Put(t.Context(), p.GLRepository(), []string{"trunk", "topic/a b"}))
+	b.post("/post_receive", map[string]any{
+		"gl_repository": p.GLRepository(), "identifier": fmt.Sprintf("key-%d", k.ID), "changes": id(2) + " " + id(4) + " refs/heads/trunk",
+	})
+	if _, ok, _ := branchcache.New(b.Redis).Get(t.Context(), p.GLRepository()); !ok {
+		t.Error("branch names were forgotten although none has changed")
+	}
 }
 
 // checkFirstBranch: main did not come, so the first branch that did is the default one.

@@ -3,7 +3,8 @@
 //
 // An object is kept once for the whole installation, and belongs to the projects
 // that are linked to it. Knowing an id opens nothing: a project is linked when the
-// content was uploaded to it (security-baseline C6, Q4).
+// content was uploaded to it (security-baseline C6, Q4), or when it is a fork of
+// one that is (Share).
 package lfs
 
 import (

@@ -64,7 +64,11 @@ func (a *api) batch(w http.ResponseWriter, r *http.Request, path, _ string) erro
 	for i, o := range in.Objects {
 		oids[i] = o.OID
 	}
-	have, err := a.files.Linked(r.Context(), c.Project.ID, slices.DeleteFunc(oids, func(id string) bool { return !lfs.ValidOID(id) }))
+	oids = slices.DeleteFunc(oids, func(id string) bool { return !lfs.ValidOID(id) })
+	have, err := a.files.Linked(r.Context(), c.Project.ID, oids)
+	if err == nil && upload {
+		have, err = a.Access.ShareLFS(r.Context(), c.User, c.Project, oids, have)
+	}
 	if err != nil {
 		return err
 	}
@@ -121,7 +125,8 @@ func (a *api) downloads(r *http.Request, c caller, list []object, have map[strin
 }
 
 // uploads asks for every object that the project does not have, also for those
-// that others have: to know an id is not to have the content.
+// that others have, but for the source of a fork: to know an id is not to have the
+// content.
 func (a *api) uploads(_ *http.Request, c caller, list []object, have map[string]lfs.Object) ([]object, error) {
 	authorization, seconds, err := a.transfer(c)
 	if err != nil {

@@ -131,7 +131,9 @@ func TestBatch_answer(t *testing.T) {
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(down.Header["Authorization"], "Basic "))
 	b.Must(err)
 	name, token, _ := strings.Cut(string(raw), ":")
-	if grant, bound, err := b.tokens.Verify(token, b.Time); err != nil || name != "ada" || !bound(ada) || grant != (lfstoken.Grant{Actor: lfstoken.Actor{UserID: ada.ID}, ProjectID: p.ID}) {
+	grant, bound, err := b.tokens.Verify(token, b.Time)
+	granted := lfstoken.Grant{Actor: lfstoken.Actor{UserID: ada.ID}, ProjectID: p.ID, From: lfstoken.Origin{TokenID: grant.From.TokenID}}
+	if err != nil || name != "ada" || !bound(ada) || grant != granted || grant.From.TokenID == 0 {
 		t.Errorf("token of %q: %+v, %v", name, grant, err)
 	}
 
@@ -219,10 +221,81 @@ func TestBatch_tokenEnds(t *testing.T) {
 	send("blocked", c, 401, denied+"…")
 }
 
+// TestBatch_originEnds: an LFS token ends with the access token or the SSH key that it was made for, also one that was made with an LFS
+// token.
+func TestBatch_originEnds(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ada := b.User("ada")
+	p := b.Project(ada.NamespaceID, "p", visibility.Private)
+	const url = "/ada/p.git/info/lfs/objects/batch"
+	// next returns the credentials of the transfers that c asks for.
+	next := func(c caller) caller {
+		t.Helper()
+		list := b.send(c, http.MethodPost, url, batchOf("upload", named(absent, 1))).objects()
+		raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(list[0].Actions["upload"].Header["Authorization"], "Basic "))
+		b.Must(err)
+		name, password, _ := strings.Cut(string(raw), ":")
+		return caller{name, password}
+	}
+	k, _ := b.Key(ada, key.NewKey{})
+	chains := map[string]struct {
+		first caller
+		end   string
+	}{
+		"access token": {b.person(ada), "UPDATE personal_access_tokens SET revoked = true WHERE user_id = $1"},
+		"SSH key": {
+			b.lfs("ada", lfstoken.Grant{Actor: lfstoken.Actor{UserID: ada.ID}, ProjectID: p.ID, Upload: true, From: lfstoken.Origin{KeyID: k.ID}}, &ada),
+			"DELETE FROM ssh_keys WHERE user_id = $1",
+		},
+	}
+	for name, chain := range chains {
+		c := next(next(chain.first))
+		if !strings.HasPrefix(c.password, "ey") || c.name != "ada" {
+			t.Fatalf("%s: %+v is no LFS token", name, c)
+		}
+		b.send(c, http.MethodPost, url, batchOf("upload", named(absent, 1))).want(name, 200, `{"objects"…`)
+		_, err := b.DB.Exec(t.Context(), chain.end, ada.ID)
+		b.Must(err)
+		b.send(c, http.MethodPost, url, batchOf("upload", named(absent, 1))).want(name+" is gone", 401, denied+"…")
+	}
+}
+
 // TestBatch_off: an installation without LFS says so to everybody.
 func TestBatch_off(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(d *access.Deps) { d.WithoutLFS = true })
 	b.send(caller{}, http.MethodPost, "/ada/p.git/info/lfs/objects/batch", batchOf("upload")).
 		want("off", 501, `{"message":"Git LFS is not enabled on this GitLab server, contact your admin."`+help)
+}
+
+// TestBatch_fork: in a fork, what its source has need not be uploaded by who reads that.
+func TestBatch_fork(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ada, eve := b.User("ada"), b.User("eve")
+	source := b.Inhabited(ada.NamespaceID, "p", visibility.Private)
+	reader := member.OfProject(source.ID)
+	b.Member(reader, eve, member.Reporter)
+	_, err := b.Repositories.Fork(t.Context(), source, project.NewProject{NamespaceID: eve.NamespaceID, Path: "p"}, "")
+	b.Must(err)
+	o, o2 := b.LFSObject(source, "content"), b.LFSObject(source, "another") // later than the fork
+	const batch = "/eve/p.git/info/lfs/objects/batch"
+	who := b.person(eve)
+	send := func(operation string, objects ...string) []object {
+		return b.send(who, http.MethodPost, batch, batchOf(operation, objects...)).objects()
+	}
+	if got := send("download", named(o.OID, 7)); got[0].Error == nil {
+		t.Errorf("before: %+v", got)
+	}
+	if got := send("upload", named(o.OID, 7), named(absent, 7)); len(got[0].Actions) != 0 || len(got[1].Actions) != 1 {
+		t.Errorf("upload: %+v", got)
+	}
+	if got := send("download", named(o.OID, 7)); got[0].Error != nil {
+		t.Errorf("after: %+v", got)
+	}
+	b.Must(member.New(b.DB).Remove(t.Context(), reader, eve.ID))
+	if got := send("upload", named(o2.OID, 7)); len(got[0].Actions) != 1 {
+		t.Errorf("without access to the source: %+v", got)
+	}
 }

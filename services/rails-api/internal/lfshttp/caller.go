@@ -21,6 +21,7 @@ type caller struct {
 	access.GitResult
 	authorization string // the header that came; "" for nobody
 	upload        bool   // pushing was asked for, and is permitted
+	from          lfstoken.Origin
 }
 
 // credentials are what a request proves.
@@ -30,6 +31,7 @@ type credentials struct {
 	grant   *lfstoken.Grant      // of an LFS token, nil for others
 	bound   func(user.User) bool // tells whether the token still is its user's
 	name    string               // that came with the token
+	from    lfstoken.Origin      // what was shown, now or to get the LFS token
 	refusal func(error) error    // words what the credential's owner may not have
 }
 
@@ -64,7 +66,7 @@ func (a *api) admit(r *http.Request, path, action string, at time.Time) (caller,
 		return caller{}, shown.refusal(err)
 	}
 	logging.AddAttrs(ctx, slog.String(logging.KeyProject, result.Project.FullPath))
-	return caller{GitResult: result, authorization: r.Header.Get("Authorization"), upload: action == access.ReceivePack}, nil
+	return caller{GitResult: result, authorization: r.Header.Get("Authorization"), upload: action == access.ReceivePack, from: shown.from}, nil
 }
 
 // credentials tries LFS tokens, which are good here alone, and then what Git takes.
@@ -72,11 +74,15 @@ func (a *api) credentials(r *http.Request, username, password string, at time.Ti
 	same := func(err error) error { return err }
 	if grant, bound, err := a.Tokens.Verify(password, at); err == nil {
 		c := credentials{grant: &grant, bound: bound, name: username, refusal: same, Abilities: access.Abilities{Download: true, Push: grant.Upload}}
-		c.Who = access.Who{UserID: grant.Actor.UserID, KeyID: grant.Actor.DeployKeyID}
-		return c, nil
+		// With the key the rules find its owner: a removed key has none.
+		c.Who = access.Who{UserID: grant.Actor.UserID, KeyID: max(grant.Actor.DeployKeyID, grant.From.KeyID)}
+		if c.from = grant.From; c.from.TokenID != 0 {
+			_, err = a.Auth.TokenByID(r.Context(), c.from.TokenID)
+		}
+		return c, err
 	}
 	id, err := a.Auth.Basic(r.Context(), auth.Credentials{Username: username, Password: password, Address: auth.Address(r)})
-	return credentials{Who: id.Who(), Abilities: id.Abilities, refusal: id.Refusal}, err
+	return credentials{Who: id.Who(), Abilities: id.Abilities, refusal: id.Refusal, from: lfstoken.Origin{TokenID: id.Token.ID}}, err
 }
 
 // check refuses an LFS token that is not its owner's any more, or came with
@@ -127,7 +133,7 @@ func (a *api) transfer(c caller) (authorization string, seconds int64, err error
 	if username == "" {
 		return c.authorization, 0, nil
 	}
-	grant := lfstoken.Grant{ProjectID: c.Project.ID, Upload: c.upload}
+	grant := lfstoken.Grant{ProjectID: c.Project.ID, Upload: c.upload, From: c.from}
 	if c.User != nil {
 		grant.Actor.UserID = c.User.ID
 	} else {

@@ -25,6 +25,7 @@ import (
 // Authenticator knows who sends basic credentials; auth.Authenticator is one.
 type Authenticator interface {
 	Basic(ctx context.Context, c auth.Credentials) (auth.Identity, error)
+	TokenByID(ctx context.Context, id int64) (auth.Identity, error)
 }
 
 // Deps is what the handlers work with; every field is needed.

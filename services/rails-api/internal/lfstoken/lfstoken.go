@@ -1,7 +1,9 @@
 // Package lfstoken makes the short-lived credentials with which git-lfs speaks
 // HTTP after `git-lfs-authenticate` over SSH (wire/internal-api.md §3.8). A token
-// names its actor, one project and one operation; a changed password ends it, and
-// whether the actor may still do what it says is asked at each use.
+// names its actor, one project and one operation. It ends with the credential that it
+// was made for: a changed password, a removed SSH key, a revoked access token; and
+// whether the actor may still do what it says is asked at each use
+// (security-baseline.md T5).
 package lfstoken
 
 import (
@@ -37,6 +39,14 @@ type Grant struct {
 	Actor     Actor
 	ProjectID int64
 	Upload    bool // else download only
+	From      Origin
+}
+
+// Origin is the credential that a user showed to get a token, with which it ends;
+// nothing is a password.
+type Origin struct {
+	KeyID   int64 // SSH key
+	TokenID int64 // access token
 }
 
 type claims struct {
@@ -44,6 +54,8 @@ type claims struct {
 	DeployKeyID int64  `json:"deploy_key_id,omitempty"`
 	ProjectID   int64  `json:"project_id"`
 	Upload      bool   `json:"upload,omitempty"`
+	KeyID       int64  `json:"key_id,omitempty"`
+	TokenID     int64  `json:"token_id,omitempty"`
 	Password    string `json:"pwd,omitempty"`
 	jwt.RegisteredClaims
 }
@@ -69,6 +81,7 @@ func (s *Signer) Sign(g Grant, owner *user.User) (string, error) {
 	now := s.now()
 	c := claims{
 		UserID: g.Actor.UserID, DeployKeyID: g.Actor.DeployKeyID, ProjectID: g.ProjectID, Upload: g.Upload,
+		KeyID: g.From.KeyID, TokenID: g.From.TokenID,
 		RegisteredClaims: jwt.RegisteredClaims{Issuer: issuer, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(Lifetime))},
 	}
 	if owner != nil {
@@ -104,7 +117,7 @@ func (s *Signer) Verify(token string, at time.Time) (g Grant, bound func(user.Us
 	if c.ProjectID <= 0 || (c.UserID <= 0) == (c.DeployKeyID <= 0) {
 		return refuse(errors.New("it names no actor or no project"))
 	}
-	g = Grant{Actor: Actor{UserID: c.UserID, DeployKeyID: c.DeployKeyID}, ProjectID: c.ProjectID, Upload: c.Upload}
+	g = Grant{Actor: Actor{UserID: c.UserID, DeployKeyID: c.DeployKeyID}, ProjectID: c.ProjectID, Upload: c.Upload, From: Origin{c.KeyID, c.TokenID}}
 	return g, func(u user.User) bool { return u.ID == c.UserID && s.binding(u) == c.Password }, nil
 }
 

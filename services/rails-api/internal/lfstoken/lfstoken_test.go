@@ -33,7 +33,7 @@ func TestSigner(t *testing.T) {
 	}
 	s := signer(1)
 	ada := user.User{ID: 7, PasswordDigest: "a digest"}
-	g := lfstoken.Grant{Actor: lfstoken.Actor{UserID: 7}, ProjectID: 3, Upload: true}
+	g := lfstoken.Grant{Actor: lfstoken.Actor{UserID: 7}, ProjectID: 3, Upload: true, From: lfstoken.Origin{KeyID: 5, TokenID: 6}}
 	token, err := s.Sign(g, &ada)
 	if err != nil {
 		t.Fatal(err)

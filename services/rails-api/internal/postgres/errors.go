@@ -90,6 +90,8 @@ func constraintFault(name string) (fault, bool) {
 		"lfs_file_locks_path_length_check":         {errs.Invalid, "path", "is too long or blank"},
 		"lfs_file_locks_project_fkey":              {errs.NotFound, "project", "not found"},
 		"push_events_project_fkey":                 {errs.NotFound, "project", "not found"},
+		"push_ids_project_fkey":                    {errs.NotFound, "project", "not found"},
+		"project_refs_project_fkey":                {errs.NotFound, "project", "not found"},
 	}[name]
 	return f, ok
 }

@@ -52,6 +52,8 @@ const (
 type Options struct {
 	MaxConns int32  // 0: 10
 	Name     string // application_name, seen in pg_stat_activity
+	Schema   string // where tables are made and looked for; "": the usual one
+	Patient  bool   // statements may take their time, transactions may wait: for copies of everything
 }
 
 // Open returns a pool for the URL. It does not connect: the database may come
@@ -73,6 +75,12 @@ func Open(ctx context.Context, url string, o Options) (*pgxpool.Pool, error) {
 	params["statement_timeout"] = statementTimeout
 	params["lock_timeout"] = lockTimeout
 	params["idle_in_transaction_session_timeout"] = idleInTransaction
+	if o.Schema != "" {
+		params["search_path"] = o.Schema
+	}
+	if o.Patient {
+		params["statement_timeout"], params["idle_in_transaction_session_timeout"] = "0", "0"
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)

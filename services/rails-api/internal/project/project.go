@@ -35,6 +35,9 @@ type Project struct {
 	MergeRequestLinks  bool   // print links after a push
 	LFSEnabled         bool   // takes large files
 	RepositorySize     int64  // bytes
+	ForkedFromID       *int64 // the source of a fork, as long as there is one
+	Import             Import
+	ImportError        string // why it failed
 	CommitCount        int64
 	LastActivityAt     time.Time
 	CreatedAt          time.Time
@@ -56,9 +59,13 @@ func IDOf(glRepository string) (id int64, ok bool) {
 // HashedPath returns the relative path of a project's repository, which depends
 // on nothing but the id (wire/internal-api.md §4).
 func HashedPath(id int64) string {
+	return hashed("@hashed", id)
+}
+
+func hashed(root string, id int64) string {
 	sum := sha256.Sum256([]byte(strconv.FormatInt(id, 10)))
 	h := hex.EncodeToString(sum[:])
-	return fmt.Sprintf("@hashed/%s/%s/%s.git", h[0:2], h[2:4], h)
+	return fmt.Sprintf("%s/%s/%s/%s.git", root, h[0:2], h[2:4], h)
 }
 
 // Store reads and writes projects.
@@ -73,8 +80,8 @@ const what = "project"
 // that join them to more: p is the table's name.
 const (
 	Columns = `p.id, p.creator_id, p.path, p.name, r.path, r.name, p.description, p.visibility, p.default_branch, p.archived,
-		p.storage, p.disk_path, p.repository_read_only, p.empty_repo, p.merge_request_links, p.lfs_enabled, p.repository_size, p.commit_count,
-		p.last_activity_at, p.created_at, p.updated_at,
+		p.storage, p.disk_path, p.repository_read_only OR coalesce(p.read_only_until > clock_timestamp(), false), p.empty_repo, p.merge_request_links, p.lfs_enabled, p.repository_size, p.commit_count,
+		p.forked_from_id, p.import_status, p.import_error, p.last_activity_at, p.created_at, p.updated_at,
 		n.id, n.kind, n.parent_id, n.owner_id, n.path, n.name, nr.path, nr.name, n.description, n.visibility, n.traversal_ids, n.created_at, n.updated_at`
 	Joins = ` JOIN routes r ON r.project_id = p.id JOIN namespaces n ON n.id = p.namespace_id JOIN routes nr ON nr.namespace_id = n.id `
 )
@@ -85,7 +92,7 @@ func (p *Project) Fields() []any {
 	return []any{
 		&p.ID, &p.CreatorID, &p.Path, &p.Name, &p.FullPath, &p.FullName, &p.Description, &p.Visibility, &p.DefaultBranch, &p.Archived,
 		&p.Storage, &p.DiskPath, &p.RepositoryReadOnly, &p.EmptyRepo, &p.MergeRequestLinks, &p.LFSEnabled, &p.RepositorySize, &p.CommitCount,
-		&p.LastActivityAt, &p.CreatedAt, &p.UpdatedAt,
+		&p.ForkedFromID, &p.Import, &p.ImportError, &p.LastActivityAt, &p.CreatedAt, &p.UpdatedAt,
 		&n.ID, &n.Kind, &n.ParentID, &n.OwnerID, &n.Path, &n.Name, &n.FullPath, &n.FullName, &n.Description, &n.Visibility, &n.TraversalIDs,
 		&n.CreatedAt, &n.UpdatedAt,
 	}

@@ -28,6 +28,13 @@ func (s *Store) ByPath(ctx context.Context, path string) (p Project, moved bool,
 	return p, p.FullPath != path, err
 }
 
+// After returns the projects behind an id, in the order of their ids, at most limit of them.
+func (s *Store) After(ctx context.Context, id int64, limit int) ([]Project, error) {
+	const query = "SELECT " + Columns + " FROM projects p" + Joins + `
+		WHERE p.id > $1 AND p.state = 'ready' AND p.import_status IN ('none', 'finished') ORDER BY p.id LIMIT $2`
+	return postgres.All(ctx, s.db, what, scan, query, id, limit)
+}
+
 // Filter selects projects for List: those the viewer may see, and among them
 // those that every field that is set admits.
 type Filter struct {
@@ -41,7 +48,9 @@ type Filter struct {
 	OwnerID     int64 // they stand in the personal namespace of this user
 	Archived    *bool
 	Visibility  visibility.Level
-	Search      string // part of the name, the path or the full path
+	Search      string  // part of the name, the path or the full path
+	ForksOf     int64   // they are forks of this project
+	IDs         []int64 // they are some of these; nil: any
 	IDAfter     int64
 	IDBefore    int64  // 0: no bound
 	OrderBy     string // id, name, path, created_at, updated_at or last_activity_at; "" is created_at
@@ -65,7 +74,8 @@ const visibleFrom = `
 	AND ($8::boolean IS NULL OR p.archived = $8)
 	AND ($9 = '' OR p.visibility = $9)
 	AND ($10 = '' OR strpos(lower(p.name), lower($10)) > 0 OR strpos(lower(r.path), lower($10)) > 0)
-	AND p.id > $11 AND ($12::bigint = 0 OR p.id < $12)`
+	AND p.id > $11 AND ($12::bigint = 0 OR p.id < $12)
+	AND ($13::bigint = 0 OR p.forked_from_id = $13) AND ($14::bigint[] IS NULL OR p.id = ANY ($14))`
 
 // List returns a page of projects and how many there are in all.
 func (s *Store) List(ctx context.Context, f Filter) ([]Project, int, error) {
@@ -83,7 +93,7 @@ func (s *Store) List(ctx context.Context, f Filter) ([]Project, int, error) {
 	dir := postgres.Direction(f.Asc)
 	l := postgres.Listing[Project]{What: what, Columns: Columns, From: visibleFrom, OrderBy: column + " " + dir + ", p.id " + dir, Scan: scan}
 	return l.Page(ctx, s.db, f.Page, f.ViewerID, f.ViewerAdmin, f.Owned, level, f.NamespaceID, f.Subgroups, f.OwnerID,
-		f.Archived, f.Visibility, f.Search, f.IDAfter, f.IDBefore)
+		f.Archived, f.Visibility, f.Search, f.IDAfter, f.IDBefore, f.ForksOf, f.IDs)
 }
 
 // Personal reports whether the project stands in a user's own namespace.

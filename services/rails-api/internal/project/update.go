@@ -69,6 +69,14 @@ func set[T any](field *T, value *T) {
 	}
 }
 
+// Lock keeps other pushes of the project from being recorded until the transaction
+// ends, and returns what pushes may have changed since the project was read.
+func (s *Store) Lock(ctx context.Context, id int64) (defaultBranch string, empty bool, err error) {
+	const query = "SELECT default_branch, empty_repo FROM projects WHERE id = $1 AND state = 'ready' FOR NO KEY UPDATE"
+	err = s.db.QueryRow(ctx, query, id).Scan(&defaultBranch, &empty)
+	return defaultBranch, empty, postgres.Error(err, what)
+}
+
 // MarkPushed records that a push happened and, for the first branch of a
 // repository, which branch is the default one.
 func (s *Store) MarkPushed(ctx context.Context, id int64, defaultBranch string, hasBranch bool, now time.Time) error {

@@ -77,7 +77,7 @@ func reserve(ctx context.Context, tx pgx.Tx, in NewProject, ns namespace.Namespa
 	p := Project{
 		Namespace: ns, CreatorID: in.CreatorID, Path: in.Path, Name: in.Name, Description: in.Description, Visibility: in.Visibility,
 		DefaultBranch: in.DefaultBranch, Storage: storage, EmptyRepo: true, MergeRequestLinks: true,
-		LFSEnabled: !in.WithoutLFS,
+		LFSEnabled: !in.WithoutLFS, Import: ImportNone,
 	}
 	r := route.Route{Path: ns.FullPath, Name: ns.FullName}.Below(in.Path, in.Name)
 	p.FullPath, p.FullName = r.Path, r.Name

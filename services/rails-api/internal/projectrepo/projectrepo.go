@@ -16,6 +16,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"gitsplit/kit/errs"
+	"gitsplit/services/rails-api/internal/gitstorage"
 	"gitsplit/services/rails-api/internal/jobs"
 	"gitsplit/services/rails-api/internal/postgres"
 	"gitsplit/services/rails-api/internal/project"
@@ -23,9 +24,13 @@ import (
 
 // Gitaly is what this package asks of the storage servers.
 type Gitaly interface {
-	Choose() string
+	Choose(weights map[string]int) string
 	Create(ctx context.Context, p project.Project) error
 	Remove(ctx context.Context, storage, path string) error
+	Fork(ctx context.Context, p, source project.Project, branch string) error
+	CreatePool(ctx context.Context, pool project.Pool, origin project.Project) error
+	LinkPool(ctx context.Context, pool project.Pool, p project.Project) error
+	RemovePool(ctx context.Context, pool project.Pool) error
 }
 
 // Jobs inserts jobs; River's client does.
@@ -56,8 +61,11 @@ const undoAfter = 2 * time.Minute
 func (s *Service) Create(ctx context.Context, in project.NewProject) (project.Project, error) {
 	var p project.Project
 	err := pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
-		var err error
-		if p, err = project.New(tx).Reserve(ctx, in, s.gitaly.Choose()); err != nil {
+		weights, err := gitstorage.Weights(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if p, err = project.New(tx).Reserve(ctx, in, s.gitaly.Choose(weights)); err != nil {
 			return err
 		}
 		_, err = s.jobs.InsertTx(ctx, tx, jobs.ProjectCleanup{ProjectID: p.ID}, &river.InsertOpts{ScheduledAt: s.now().Add(undoAfter)})
@@ -121,6 +129,9 @@ func (s *Service) Cleanup(ctx context.Context, id int64) error {
 		}
 	}
 	if err := s.gitaly.Remove(ctx, rest.Storage, rest.DiskPath); err != nil {
+		return err
+	}
+	if err := s.leavePool(ctx, id); err != nil {
 		return err
 	}
 	return ignoreNotFound(projects.Forget(ctx, id))

@@ -73,7 +73,7 @@ func TestStore(t *testing.T) {
 		"twice":         {protection.Rule{ProjectID: p.ID, Name: "main", PushLevel: 40, MergeLevel: 40}, errs.Exists},
 		"bad level":     {protection.Rule{ProjectID: p.ID, Name: "x", PushLevel: 20, MergeLevel: 40}, errs.Invalid},
 		"blank":         {protection.Rule{ProjectID: p.ID, Name: " ", PushLevel: 40, MergeLevel: 40}, errs.Invalid},
-		"long":          {protection.Rule{ProjectID: p.ID, Name: strings.Repeat("x", 300), PushLevel: 40, MergeLevel: 40}, errs.Invalid},
+		"long":          {protection.Rule{ProjectID: p.ID, Name: strings.Repeat("x", 1025), PushLevel: 40, MergeLevel: 40}, errs.Invalid},
 		"other project": {protection.Rule{ProjectID: 99, Name: "main", PushLevel: 40, MergeLevel: 40}, errs.NotFound},
 	} {
 		if _, err := s.Create(ctx, tc.rule); errs.KindOf(err) != tc.want {

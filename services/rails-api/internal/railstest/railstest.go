@@ -19,6 +19,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/crypto/ssh"
 
 	"gitsplit/services/rails-api/internal/access"
@@ -81,7 +82,7 @@ func New(tb testing.TB) *Bench {
 	b.Box, err = sealed.New(make([]byte, sealed.MinKey))
 	b.Must(err)
 	b.TwoFactor = twofactor.New(b.DB, b.Box, "git.example.test", b.Now)
-	b.Files, err = storage.Open("file://" + tb.TempDir())
+	b.Files, err = storage.Open(tb.Context(), "file://"+tb.TempDir())
 	b.Must(err)
 	b.Access = access.New(b.Deps())
 	return b
@@ -92,10 +93,13 @@ func (b *Bench) Deps() access.Deps {
 	return access.Deps{DB: b.DB, Repositories: b.Gitaly, Creator: b.Repositories, Site: b.Site, Log: b.Log, Now: b.Now}
 }
 
+// Passwords are fast.
+func Passwords() auth.Passwords { return auth.NewPasswords(bcrypt.MinCost) }
+
 // Auth returns an Authenticator that bans after some failures, 0 for never.
 func (b *Bench) Auth(failures int64) *auth.Authenticator {
 	bans := ratelimit.NewBans(b.Redis, "login", ratelimit.Rule{Failures: failures, Within: time.Minute, For: time.Hour})
-	return auth.New(auth.Deps{DB: b.DB, Guard: auth.NewGuard(bans, nil, b.Log), Log: b.Log, Now: b.Now})
+	return auth.New(auth.Deps{DB: b.DB, Guard: auth.NewGuard(bans, nil, b.Log), Passwords: Passwords(), Log: b.Log, Now: b.Now})
 }
 
 // Now is the clock of the installation.

@@ -13,8 +13,6 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-const startTimeout = 10 * time.Second
-
 // New starts a Redis server and returns a client of it; both end with the test.
 // Without redis-server the test is skipped, or fails when CI=true.
 func New(tb testing.TB) *redis.Client {
@@ -51,27 +49,32 @@ func start(tb testing.TB) string {
 	if err := cmd.Start(); err != nil {
 		tb.Fatalf("redistest: %v", err)
 	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait()
+	}()
 	tb.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		<-ended
 		_ = os.RemoveAll(dir)
 	})
-	await(tb, socket)
+	await(tb, socket, ended)
 	return socket
 }
 
-func await(tb testing.TB, socket string) {
+// await polls until the server answers: Redis tells nobody when it is ready, and a busy
+// machine may take its time.
+func await(tb testing.TB, socket string, ended <-chan struct{}) {
 	tb.Helper()
 	client := redis.NewClient(&redis.Options{Network: "unix", Addr: socket, MaxRetries: -1})
 	defer func() { _ = client.Close() }()
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for client.Ping(ctx).Err() != nil {
+	for client.Ping(tb.Context()).Err() != nil {
 		select {
-		case <-ctx.Done():
-			tb.Fatalf("redistest: no answer within %v", startTimeout)
+		case <-ended:
+			tb.Fatal("redistest: redis-server has ended")
 		case <-tick.C:
 		}
 	}

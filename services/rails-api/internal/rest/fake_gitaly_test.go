@@ -3,6 +3,7 @@ package rest_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"path"
 	"slices"
@@ -321,4 +322,15 @@ func (f *fakeGitaly) UserDeleteBranch(_ context.Context, in *gitalypb.UserDelete
 	}
 	delete(repo.refs, "refs/heads/"+string(in.GetBranchName()))
 	return &gitalypb.UserDeleteBranchResponse{}, nil
+}
+
+func (f *fakeGitaly) CreateFork(_ context.Context, in *gitalypb.CreateForkRequest) (*gitalypb.CreateForkResponse, error) {
+	source, err := f.repo(in.GetSourceRepository())
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.repos[in.GetRepository().GetRelativePath()] = &fakeRepo{head: source.head, refs: maps.Clone(source.refs), log: source.log, files: source.files}
+	return &gitalypb.CreateForkResponse{}, nil
 }

@@ -10,7 +10,8 @@ import (
 	"gitsplit/services/rails-api/internal/rest/permission"
 )
 
-func (a *api) projectBasic(p project.Project) entity.ProjectBasic {
+// projectBasic shapes a project; forks counts those of the projects on the page.
+func (a *api) projectBasic(p project.Project, forks map[int64]int) entity.ProjectBasic {
 	basic := entity.ProjectBasic{
 		ID:                p.ID,
 		Description:       optional(p.Description),
@@ -26,6 +27,7 @@ func (a *api) projectBasic(p project.Project) entity.ProjectBasic {
 		WebURL:            a.web(p.FullPath),
 		LastActivityAt:    entity.Time(p.LastActivityAt),
 		Visibility:        string(p.Visibility),
+		ForksCount:        forks[p.ID],
 		Namespace:         a.namespaceEntity(p.Namespace),
 	}
 	if !p.EmptyRepo {
@@ -36,19 +38,28 @@ func (a *api) projectBasic(p project.Project) entity.ProjectBasic {
 
 // projectEntities shapes a page of projects; what they need beyond their rows is read for all of them at once.
 func (a *api) projectEntities(r *http.Request, list []project.Project) ([]entity.Project, error) {
-	ids := make([]int64, len(list))
-	for i, p := range list {
-		ids[i] = p.ID
+	ids := idsOf(list)
+	forks, err := a.projects.CountForks(r.Context(), ids)
+	if err != nil {
+		return nil, err
+	}
+	sources, err := a.sources(r, list)
+	if err != nil {
+		return nil, err
 	}
 	levels := permission.Levels{}
 	if u := actor(r); u != nil {
-		var err error
 		if levels, err = permission.Read(r.Context(), a.DB, u.ID, ids, a.Now()); err != nil {
 			return nil, err
 		}
 	}
 	return shapes(list, func(p project.Project) entity.Project {
-		full := a.projectShape(p)
+		full := a.projectShape(p, forks)
+		if p.ForkedFromID != nil {
+			if source, ok := sources[*p.ForkedFromID]; ok {
+				full.ForkedFromProject = new(a.projectBasic(source, nil))
+			}
+		}
 		if actor(r) != nil {
 			full.Permissions = &entity.Permissions{ProjectAccess: levels.Project(p.ID), GroupAccess: levels.Group(p.ID)}
 			full.CanCreateMergeRequestIn = levels.Highest(p.ID) >= 20 || isAdmin(r)
@@ -76,10 +87,18 @@ func (a *api) projectFull(r *http.Request, p project.Project) (entity.Project, e
 	return full, nil
 }
 
-func (a *api) projectShape(p project.Project) entity.Project {
+func idsOf(list []project.Project) []int64 {
+	ids := make([]int64, len(list))
+	for i, p := range list {
+		ids[i] = p.ID
+	}
+	return ids
+}
+
+func (a *api) projectShape(p project.Project, forks map[int64]int) entity.Project {
 	link := func(part ...string) string { return a.apiURL("projects", p.ID, part...) }
 	return entity.Project{
-		ProjectBasic: a.projectBasic(p),
+		ProjectBasic: a.projectBasic(p, forks),
 		Links: entity.ProjectLinks{
 			Self: link(), Issues: link("issues"), MergeRequests: link("merge_requests"), RepoBranches: link("repository", "branches"),
 			Labels: link("labels"), Events: link("events"), Members: link("members"), ClusterAgents: link("cluster_agents"),
@@ -88,7 +107,8 @@ func (a *api) projectShape(p project.Project) entity.Project {
 		Archived:               p.Archived,
 		RepositoryObjectFormat: "sha1",
 		CreatorID:              p.CreatorID,
-		ImportStatus:           "none",
+		ImportStatus:           string(p.Import),
+		ImportError:            optional(p.ImportError),
 		UpdatedAt:              entity.Time(p.UpdatedAt),
 		Features:               features(p),
 		Build: entity.Build{
@@ -106,7 +126,7 @@ func features(p project.Project) entity.Features {
 	const on, off = "enabled", "disabled"
 	return entity.Features{
 		LFSEnabled: p.LFSEnabled, MergeRequestsEnabled: true, RepositoryAccessLevel: on, MergeRequestsAccessLevel: on,
-		ForkingAccessLevel: off, IssuesAccessLevel: off, WikiAccessLevel: off, BuildsAccessLevel: off, SnippetsAccessLevel: off,
+		ForkingAccessLevel: on, IssuesAccessLevel: off, WikiAccessLevel: off, BuildsAccessLevel: off, SnippetsAccessLevel: off,
 		PagesAccessLevel: off, AnalyticsAccessLevel: off, ContainerRegistryAccess: off, ReleasesAccessLevel: off, EnvironmentsAccessLevel: off,
 		FeatureFlagsAccessLevel: off, InfrastructureAccessLevel: off, MonitorAccessLevel: off, ModelExperimentsAccessLevel: off,
 		SecurityAccessLevel: off,

@@ -6,6 +6,7 @@ import (
 
 	"gitsplit/services/rails-api/internal/access"
 	"gitsplit/services/rails-api/internal/project"
+	"gitsplit/services/rails-api/internal/rest/entity"
 	"gitsplit/services/rails-api/internal/rest/page"
 )
 
@@ -18,6 +19,8 @@ func (a *api) projectRoutes() []route {
 		{"DELETE", "/projects/{id}", signedIn, a.deleteProject},
 		{"POST", "/projects/{id}/archive", signedIn, a.archiveProject},
 		{"POST", "/projects/{id}/unarchive", signedIn, a.unarchiveProject},
+		{"POST", "/projects/{id}/fork", signedIn, a.forkProject},
+		{"GET", "/projects/{id}/forks", anyone, a.listForks},
 		{"GET", "/users/{user_id}/projects", anyone, a.listUserProjects},
 	}
 }
@@ -104,7 +107,11 @@ func (a *api) writeProjects(w http.ResponseWriter, r *http.Request, l projectLis
 		l.page.Headers(w.Header(), a.self(r), total)
 	}
 	if l.simple {
-		return writeJSON(w, http.StatusOK, shapes(list, a.projectBasic))
+		forks, err := a.projects.CountForks(r.Context(), idsOf(list))
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, http.StatusOK, shapes(list, func(p project.Project) entity.ProjectBasic { return a.projectBasic(p, forks) }))
 	}
 	full, err := a.projectEntities(r, list)
 	if err != nil {

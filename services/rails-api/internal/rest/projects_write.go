@@ -32,6 +32,9 @@ func (a *api) updateProject(w http.ResponseWriter, r *http.Request) error {
 		if err := fits(level, proj.Namespace); err != nil {
 			return err
 		}
+		if err := a.fitsSource(r, level, proj); err != nil {
+			return err
+		}
 		c.Visibility = &level
 	}
 	if branch != nil && *branch != proj.DefaultBranch {

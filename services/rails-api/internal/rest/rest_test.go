@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
+	"golang.org/x/crypto/bcrypt"
 
 	"gitsplit/services/rails-api/internal/access"
 	"gitsplit/services/rails-api/internal/auth"
@@ -87,8 +88,8 @@ func setupOn(tb testing.TB, db *pgxpool.Pool, change ...func(*rest.Deps)) *bench
 	box, err := sealed.New(make([]byte, sealed.MinKey))
 	b.must(err)
 	guard := auth.NewGuard(ratelimit.NewBans(nil, "login", ratelimit.Rule{}), nil, log) // no rule: no Redis
-	b.people = auth.New(auth.Deps{DB: b.db, Guard: guard, Log: log, Now: now})
-	files, err := storage.Open("file://" + tb.TempDir())
+	b.people = auth.New(auth.Deps{DB: b.db, Guard: guard, Passwords: auth.NewPasswords(bcrypt.MinCost), Log: log, Now: now})
+	files, err := storage.Open(tb.Context(), "file://"+tb.TempDir())
 	b.must(err)
 	b.files = files
 	deps := rest.Deps{

@@ -14,7 +14,7 @@ func TestTwoFactor(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	ann := b.person("ann")
-	digest, err := auth.HashPassword("correct horse")
+	digest, err := b.people.Passwords.Hash("correct horse")
 	b.must(err)
 	_, err = user.New(b.db).Update(t.Context(), ann.ID, user.Changes{PasswordDigest: &digest})
 	b.must(err)

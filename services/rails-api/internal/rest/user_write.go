@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	"gitsplit/kit/errs"
-	"gitsplit/services/rails-api/internal/auth"
 	"gitsplit/services/rails-api/internal/rest/param"
 	"gitsplit/services/rails-api/internal/user"
 )
@@ -25,7 +24,7 @@ func (a *api) createUser(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var err error
-	if in.PasswordDigest, err = auth.HashPassword(password); err != nil {
+	if in.PasswordDigest, err = a.Auth.Passwords.Hash(password); err != nil {
 		return err
 	}
 	u, err := a.users.Create(r.Context(), in)
@@ -47,7 +46,7 @@ func (a *api) updateUser(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if password != "" {
-		hash, err := auth.HashPassword(password)
+		hash, err := a.Auth.Passwords.Hash(password)
 		if err != nil {
 			return err
 		}

@@ -2,9 +2,10 @@
 // keys of our own making. Where they lie is a setting: a directory, or a bucket of
 // object storage.
 //
-// Bytes never pass through this process: workhorse stores uploads next to the
-// place where they will lie, Keep moves them there, and Send lets workhorse send
-// them. What Keep has returned for is durable (security-baseline.md D2).
+// Bytes never pass through rails-api: workhorse stores uploads next to the place
+// where they will lie, Keep moves them there, and Send lets workhorse send them.
+// What Keep has returned for is durable (security-baseline.md D2). List, Open and Put
+// are for copies of everything, as backups are.
 package storage
 
 import (
@@ -13,11 +14,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"time"
 
 	"gitsplit/kit/errs"
 	"gitsplit/services/rails-api/internal/uploaded"
@@ -30,27 +33,52 @@ type Store struct{ backend backend }
 
 // backend is one kind of place. Keys are checked already.
 type backend interface {
-	// place returns where workhorse stores the next upload.
-	place(ctx context.Context) (uploaded.Destination, error)
+	// place returns where workhorse stores the next upload, of maximum bytes at most;
+	// 0 is no limit. It may ask for check sums of its own.
+	place(ctx context.Context, maximum int64) (uploaded.Destination, error)
 	keep(ctx context.Context, f uploaded.File, key string) error
 	size(ctx context.Context, key string) (int64, error)
 	remove(ctx context.Context, key string) error
 	// send tells workhorse, in the header, to send the file.
 	send(ctx context.Context, header http.Header, key string) error
+	// list calls each with every file, in the order of their keys; also with what
+	// has no key of ours.
+	list(ctx context.Context, each func(key string, size int64) error) error
+	open(ctx context.Context, key string) (io.ReadCloser, error)
+	put(ctx context.Context, key string, content io.Reader) error
+	// sweep removes what uploads and puts left that began before.
+	sweep(ctx context.Context, before time.Time) error
 	close() error
 }
 
 // Open opens the place that an address names: file:///directory, which is made
-// when it is first needed.
-func Open(address string) (*Store, error) {
+// when it is first needed, or s3://bucket?region=…&endpoint=…, for which the
+// credentials come from where AWS's tools look for them. It does not connect.
+func Open(ctx context.Context, address string) (*Store, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, errors.New("the address of the object storage cannot be read")
 	}
-	if u.Scheme != "file" || u.Host != "" || u.RawQuery != "" || !filepath.IsAbs(u.Path) {
-		return nil, fmt.Errorf("object storage %q: want file:///directory", u.Redacted())
+	switch {
+	case u.Scheme == "s3":
+		b, err := openBucket(ctx, u)
+		if err != nil {
+			return nil, err
+		}
+		return &Store{backend: b}, nil
+	case u.Scheme != "file" || u.Host != "" || u.RawQuery != "" || !filepath.IsAbs(u.Path):
+		return nil, fmt.Errorf("object storage %q: want file:///directory or s3://bucket", u.Redacted())
 	}
 	return &Store{backend: directory{filepath.Clean(u.Path)}}, nil
+}
+
+// Check reports what is wrong with an address.
+func Check(address string) error {
+	s, err := Open(context.Background(), address)
+	if err != nil {
+		return err
+	}
+	return s.Close()
 }
 
 // Close frees what Open opened.
@@ -69,8 +97,8 @@ func (s *Store) TempDir() string {
 // bytes at most (0 is no limit), with the check sums that are wanted: each of them
 // costs time.
 func (s *Store) Destination(ctx context.Context, maximum int64, sums ...string) (uploaded.Destination, error) {
-	d, err := s.backend.place(ctx)
-	d.MaximumSize, d.UploadHashFunctions = maximum, sums
+	d, err := s.backend.place(ctx, maximum)
+	d.MaximumSize, d.UploadHashFunctions = maximum, append(d.UploadHashFunctions, sums...)
 	return d, err
 }
 
@@ -116,6 +144,40 @@ func (s *Store) Send(ctx context.Context, w http.ResponseWriter, key, contentTyp
 	}
 	w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+// List calls each with the key and the size in bytes of every file that is kept, in
+// the order of the keys. It ends with the first error.
+func (s *Store) List(ctx context.Context, each func(key string, size int64) error) error {
+	return s.backend.list(ctx, func(key string, size int64) error {
+		if check(key) != nil { // an upload under way, or none of ours
+			return nil
+		}
+		return each(key, size)
+	})
+}
+
+// Open returns the content of a file, errs.NotFound if there is none. The caller
+// closes it.
+func (s *Store) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+	if err := check(key); err != nil {
+		return nil, err
+	}
+	return s.backend.open(ctx, key)
+}
+
+// Put stores content under a key, in place of what is there, at once or not at all.
+func (s *Store) Put(ctx context.Context, key string, content io.Reader) error {
+	if err := check(key); err != nil {
+		return err
+	}
+	return s.backend.put(ctx, key, content)
+}
+
+// Sweep removes what is left of uploads that began before a time and were neither
+// kept nor removed by workhorse, since it died; and of what Put wrote before it when it was killed.
+func (s *Store) Sweep(ctx context.Context, before time.Time) error {
+	return s.backend.sweep(ctx, before)
 }
 
 // Disposition is the Content-Disposition of a file that is to be kept; names that are not

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"gitsplit/kit/errs"
 	"gitsplit/services/rails-api/internal/uploaded"
@@ -32,7 +33,7 @@ func upload(t *testing.T, s *Store, content string) uploaded.File {
 func open(t *testing.T) (*Store, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "files of mine")
-	s, err := Open("file://" + strings.ReplaceAll(dir, " ", "%20"))
+	s, err := Open(t.Context(), "file://"+strings.ReplaceAll(dir, " ", "%20"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,9 +122,43 @@ func TestStore_refuses(t *testing.T) {
 	if _, err := s.Size(t.Context(), "out/secret"); err == nil {
 		t.Error("a file outside was found")
 	}
-	for _, address := range []string{"", "file://host/x", "file:x", "file:///x?y=z", "ftp://x", "://"} {
-		if _, err := Open(address); err == nil {
-			t.Errorf("the address %q was accepted", address)
+	for _, address := range []string{"", "file://host/x", "file:x", "file:///x?y=z", "ftp://x", "://", "s3://", "s3://key:secret@bucket", "s3://bucket/path",
+		"s3://bucket?region=x&aws_secret_access_key=hidden", "s3://bucket?region=x&endpoint=ftp://x", "s3://bucket?region=x&endpoint=http://k:hidden@x"} {
+		if _, err := Open(t.Context(), address); err == nil || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("the address %q: %v", address, err)
+		}
+	}
+}
+
+// TestStore_directorySweep: what a killed process began to put is removed when nobody can be writing it any more; uploads are workhorse's.
+func TestStore_directorySweep(t *testing.T) {
+	t.Parallel()
+	s, dir := open(t)
+	if err := s.Sweep(t.Context(), time.Now()); err != nil {
+		t.Errorf("an empty store: %v", err)
+	}
+	if err := s.Put(t.Context(), "attachments/1/kept", strings.NewReader("kept")); err != nil {
+		t.Fatal(err)
+	}
+	uploading := upload(t, s, "content").Path
+	old, young, kept := filepath.Join(dir, "tmp/put-OLD"), filepath.Join(dir, "tmp/put-YOUNG"), filepath.Join(dir, "attachments/1/kept")
+	yesterday := time.Now().Add(-25 * time.Hour)
+	for _, name := range []string{old, young, uploading, kept} {
+		if err := os.WriteFile(name, []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if name != young {
+			if err := os.Chtimes(name, yesterday, yesterday); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := s.Sweep(t.Context(), time.Now().Add(-24*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{old: false, young: true, uploading: true, kept: true} {
+		if _, err := os.Lstat(name); (err == nil) != want {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

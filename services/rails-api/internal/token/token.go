@@ -15,6 +15,7 @@ import (
 
 	"gitsplit/services/rails-api/internal/pathrule"
 	"gitsplit/services/rails-api/internal/postgres"
+	"gitsplit/services/rails-api/internal/user"
 )
 
 // Prefix begins every token, so that scanners recognise a leaked one.
@@ -148,13 +149,32 @@ func Plausible(plain string) bool {
 	return len(plain) <= longest && strings.TrimSpace(plain) != ""
 }
 
+// Owned is a token with its owner.
+type Owned struct {
+	Token
+	Owner user.User
+}
+
+const ownedQuery = "SELECT " + Columns + ", " + user.Columns + " FROM personal_access_tokens t JOIN users u ON u.id = t.user_id WHERE "
+
+func scanOwned(row pgx.CollectableRow) (Owned, error) {
+	var o Owned
+	err := row.Scan(append(o.Token.Fields(), o.Owner.Fields()...)...)
+	return o, err
+}
+
 // ByPlain returns the token with a secret, active or not. The look-up is by
 // digest, so its time says nothing about how much of a guess was right.
-func (s *Store) ByPlain(ctx context.Context, plain string) (Token, error) {
+func (s *Store) ByPlain(ctx context.Context, plain string) (Owned, error) {
 	if !Plausible(plain) {
-		return Token{}, postgres.NotFound(what)
+		return Owned{}, postgres.NotFound(what)
 	}
-	return postgres.One(ctx, s.db, what, scan, "SELECT "+Columns+" FROM personal_access_tokens t WHERE t.token_digest = $1", Digest(plain))
+	return postgres.One(ctx, s.db, what, scanOwned, ownedQuery+"t.token_digest = $1", Digest(plain))
+}
+
+// OwnedByID is ByID with the owner.
+func (s *Store) OwnedByID(ctx context.Context, id int64) (Owned, error) {
+	return postgres.One(ctx, s.db, what, scanOwned, ownedQuery+"t.id = $1", id)
 }
 
 // ByID returns one token.

@@ -35,12 +35,22 @@ type Destination struct {
 type RemoteObject struct {
 	ID               string            `json:"ID"`
 	GetURL           string            `json:"GetURL,omitempty"`
-	StoreURL         string            `json:"StoreURL"`
+	StoreURL         string            `json:"StoreURL,omitempty"`
 	DeleteURL        string            `json:"DeleteURL,omitempty"`
 	SkipDelete       bool              `json:"SkipDelete"`
 	CustomPutHeaders bool              `json:"CustomPutHeaders"`
 	PutHeaders       map[string]string `json:"PutHeaders,omitempty"`
 	Timeout          float64           `json:"Timeout"` // seconds
+	MultipartUpload  *MultipartUpload  `json:"MultipartUpload,omitempty"`
+}
+
+// MultipartUpload takes a large object in parts of PartSize bytes, the last of
+// which may be shorter.
+type MultipartUpload struct {
+	PartSize    int64    `json:"PartSize"`
+	PartURLs    []string `json:"PartURLs"`
+	CompleteURL string   `json:"CompleteURL"`
+	AbortURL    string   `json:"AbortURL"`
 }
 
 // File is one stored upload. Its fields were signed by workhorse; Name is the
@@ -74,7 +84,7 @@ func New(secrets [][]byte, now func() time.Time, roots ...string) *Receiver {
 func (v *Receiver) Asked(r *http.Request) error {
 	err := apijwt.Verify(v.secrets, apijwt.WorkhorseIssuer, r.Header.Get(apijwt.WorkhorseHeader), v.now())
 	if err != nil {
-		return errs.Wrap(errs.Denied, "Nil JSON web token or bad signature", err)
+		return errs.Wrap(errs.Denied, apijwt.Refusal("Nil JSON web token or bad signature", err), err)
 	}
 	return nil
 }

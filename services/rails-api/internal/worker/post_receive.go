@@ -10,6 +10,7 @@ import (
 	"gitsplit/kit/errs"
 	"gitsplit/kit/logging"
 	"gitsplit/services/rails-api/internal/branchcache"
+	"gitsplit/services/rails-api/internal/event"
 	"gitsplit/services/rails-api/internal/jobs"
 	"gitsplit/services/rails-api/internal/project"
 )
@@ -38,22 +39,16 @@ func (w *postReceive) Work(ctx context.Context, job *river.Job[jobs.PostReceive]
 		if err != nil {
 			return err
 		}
-		return w.refresh(ctx, p)
+		return w.refresh(ctx, p, job.Args.PushEventID)
 	})
 }
 
-func (w *postReceive) refresh(ctx context.Context, p project.Project) error {
+func (w *postReceive) refresh(ctx context.Context, p project.Project, push int64) error {
 	if err := w.head(ctx, p); err != nil {
 		return err
 	}
-	names, err := w.Gitaly.Branches(ctx, p, branchcache.Limit+1)
-	if err != nil {
+	if err := w.names(ctx, p, push); err != nil {
 		return err
-	}
-	if len(names) <= branchcache.Limit {
-		if err := w.Branches.Put(ctx, p.GLRepository(), names); err != nil { // readers do without
-			w.Log.WarnContext(ctx, "branch names not kept", slog.Any(logging.KeyError, err))
-		}
 	}
 	size, err := w.Gitaly.Size(ctx, p)
 	if err != nil {
@@ -73,4 +68,20 @@ func (w *postReceive) head(ctx context.Context, p project.Project) error {
 		return err
 	}
 	return w.Gitaly.SetDefaultBranch(ctx, p, p.DefaultBranch)
+}
+
+// names keeps the names of the branches anew, unless the push has only moved some.
+func (w *postReceive) names(ctx context.Context, p project.Project, push int64) error {
+	differ, err := event.Renames(ctx, w.DB, push)
+	if err != nil || !differ {
+		return err
+	}
+	names, err := w.Gitaly.Branches(ctx, p, branchcache.Limit+1)
+	if err != nil || len(names) > branchcache.Limit {
+		return err
+	}
+	if err := w.Branches.Put(ctx, p.GLRepository(), names); err != nil { // readers do without
+		w.Log.WarnContext(ctx, "branch names not kept", slog.Any(logging.KeyError, err))
+	}
+	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"gitsplit/services/rails-api/internal/jobs"
 	"gitsplit/services/rails-api/internal/lfs"
 	"gitsplit/services/rails-api/internal/project"
+	"gitsplit/services/rails-api/internal/reconcile"
 )
 
 // Gitaly is what the jobs ask of the storage servers; gitaly.Client does.
@@ -35,9 +36,23 @@ type Cleaner interface {
 	Cleanup(ctx context.Context, projectID int64) error
 }
 
-// Files removes stored files; storage.Store does.
+// Moves moves repositories; repomove.Mover does.
+type Moves interface {
+	Run(ctx context.Context) error
+	Remove(ctx context.Context, c jobs.RemoveCopy) error
+}
+
+// Forks finishes forks; projectrepo.Service does.
+type Forks interface {
+	Import(ctx context.Context, job jobs.Fork) error
+	GiveUp(ctx context.Context, projectID int64, reason string) error
+	JoinPool(ctx context.Context, projectID int64) error
+}
+
+// Files removes stored files, and what is left of uploads; storage.Store does.
 type Files interface {
 	Delete(ctx context.Context, key string) error
+	Sweep(ctx context.Context, before time.Time) error
 }
 
 // Deps is what the jobs work with; every field is needed.
@@ -46,8 +61,11 @@ type Deps struct {
 	Gitaly      Gitaly
 	Branches    *branchcache.Cache
 	Cleaner     Cleaner
+	Forks       Forks
 	Files       Files
 	Concurrency int // jobs at a time
+	Reconciler  *reconcile.Reconciler
+	Moves       Moves
 	// LFSRemovalDelay is how long a large file is kept that no project has.
 	LFSRemovalDelay time.Duration
 	Log             *slog.Logger
@@ -70,25 +88,37 @@ func New(d Deps) (*river.Client[pgx.Tx], error) {
 		river.AddWorkerSafely(workers, &postReceive{Deps: d, projects: project.New(d.DB)}),
 		river.AddWorkerSafely(workers, &projectCleanup{Deps: d}),
 		river.AddWorkerSafely(workers, &lfsCleanup{Deps: d, lfs: lfs.New(d.DB)}),
+		river.AddWorkerSafely(workers, &uploadCleanup{Deps: d}),
+		river.AddWorkerSafely(workers, &reconciling{Deps: d}),
+		river.AddWorkerSafely(workers, &moving{Deps: d}),
+		river.AddWorkerSafely(workers, &removingCopy{Deps: d}),
+		river.AddWorkerSafely(workers, &forking{Deps: d}),
+		river.AddWorkerSafely(workers, &poolJoining{Deps: d}),
 	} {
 		if err != nil {
 			return nil, fmt.Errorf("job client: %w", err)
 		}
 	}
 	c, err := river.NewClient(riverpgxv5.New(d.DB), &river.Config{
-		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: d.Concurrency}},
-		Workers: workers,
-		PeriodicJobs: []*river.PeriodicJob{
-			river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
-				return jobs.LFSCleanup{}, &river.InsertOpts{MaxAttempts: 3, UniqueOpts: river.UniqueOpts{ByPeriod: time.Hour}}
-			}, nil),
+		Queues: map[string]river.QueueConfig{
+			river.QueueDefault: {MaxWorkers: d.Concurrency}, jobs.QueueReconcile: {MaxWorkers: 1}, jobs.QueueMoves: {MaxWorkers: movesAtATime},
+			jobs.QueueForks: {MaxWorkers: forksAtATime},
 		},
-		Logger: slog.New(quiet{d.Log.Handler()}),
+		Workers:      workers,
+		PeriodicJobs: []*river.PeriodicJob{hourly(jobs.LFSCleanup{}), hourly(jobs.UploadCleanup{}), hourly(jobs.Reconcile{}), moves()},
+		Logger:       slog.New(quiet{d.Log.Handler()}),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("job client: %w", err)
 	}
 	return c, nil
+}
+
+// hourly is a job that is inserted once an hour, however many workers there are.
+func hourly(args river.JobArgs) *river.PeriodicJob {
+	return river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
+		return args, &river.InsertOpts{MaxAttempts: 3, UniqueOpts: river.UniqueOpts{ByPeriod: time.Hour}}
+	}, nil)
 }
 
 // quiet passes on warnings and errors only: River tells its own progress every

@@ -157,6 +157,8 @@ type Project struct {
 	Features
 	Build
 	Merging
-	Statistics  *Statistics  `json:"statistics,omitempty"`
-	Permissions *Permissions `json:"permissions,omitempty"`
+	// ForkedFromProject is left out when the reader may not see it; its forks_count is not told.
+	ForkedFromProject *ProjectBasic `json:"forked_from_project,omitempty"`
+	Statistics        *Statistics   `json:"statistics,omitempty"`
+	Permissions       *Permissions  `json:"permissions,omitempty"`
 }

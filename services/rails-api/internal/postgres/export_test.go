@@ -1,0 +1,7 @@
+package postgres
+
+// What tests change: the migrations.
+var (
+	MigrateFiles = migrate
+	Embedded     = embedded
+)
