@@ -14,8 +14,9 @@ import (
 )
 
 // pool spreads requests over the rails-apis in turn. One that refuses
-// connections, or answers 502 or 503, is out: it gets no requests until a probe
-// finds it well. When all are out, all are tried, as if none were.
+// connections, or answers 502 or 503, is out: until a probe finds it well it gets
+// only requests that none of the others can be reached for. It may be back by then:
+// when all are restarted in turn, probes come late.
 //
 // A request goes to a second rails-api only if the first got nothing of it, or if
 // it may be repeated: it has no body and changes nothing (security-baseline.md K5).
@@ -49,11 +50,12 @@ func (e *dialError) Unwrap() error { return e.error }
 // RoundTrip sends the request to a rails-api and returns its answer.
 func (p *pool) RoundTrip(r *http.Request) (*http.Response, error) {
 	body := hold(r)
-	order := p.order()
+	order, well := p.order()
 	for i, b := range order {
 		last := i == len(order)-1
 		res, err := b.transport.RoundTrip(r)
 		p.judge(r.Context(), b, res, err)
+		last = last || i == well-1 && res != nil // an answer is better than who may not have one
 		if last || r.Context().Err() != nil || !again(r, body, res, err) {
 			body.release()
 			return res, err
@@ -65,21 +67,21 @@ func (p *pool) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, errors.New("no rails-api is configured")
 }
 
-// order returns the backends to try: the well ones from the next in turn on, or
-// all if none is well.
-func (p *pool) order() []*backend {
+// order returns the backends to try, from the next in turn on: first the well ones,
+// and how many those are.
+func (p *pool) order() (all []*backend, well int) {
 	n := len(p.backends)
 	first := int(p.next.Add(1) % uint64(n)) //nolint:gosec // below n
-	well := make([]*backend, 0, n)
+	all = make([]*backend, 0, n)
+	var out []*backend
 	for i := range n {
-		if b := p.backends[(first+i)%n]; !b.out.Load() {
-			well = append(well, b)
+		if b := p.backends[(first+i)%n]; b.out.Load() {
+			out = append(out, b)
+		} else {
+			all = append(all, b)
 		}
 	}
-	if len(well) > 0 {
-		return well
-	}
-	return append(append(well, p.backends[first:]...), p.backends[:first]...)
+	return append(all, out...), len(all)
 }
 
 // again reports whether the request may go to another backend.

@@ -132,6 +132,34 @@ func ask(t *testing.T, c *api.Client, method, body string, change ...func(*http.
 	return fmt.Sprintf("%d %s", res.StatusCode, text)
 }
 
+// TestTransport_rolling restarts one rails-api after the other: the first is back,
+// though no probe has found that out yet, when the second goes.
+func TestTransport_rolling(t *testing.T) {
+	t.Parallel()
+	one, two := startRails(t, "one", nil), startRails(t, "two", nil)
+	c, err := api.New(api.Options{
+		Backend: "http://x/root", HeaderTimeout: patience, ProbePause: time.Hour, Addresses: []string{"unix:" + one.socket, "unix:" + two.socket},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	alone := func(r *http.Request) { r.Close = true } // no connection is kept for the next
+	one.stop()
+	for range 2 {
+		if got := ask(t, c, http.MethodPost, "b", alone); got != "200 two" {
+			t.Errorf("while one is away: %s", got)
+		}
+	}
+	one.start()
+	two.stop()
+	for range 2 {
+		if got := ask(t, c, http.MethodPost, "b", alone); got != "200 one" {
+			t.Errorf("while two is away: %s", got)
+		}
+	}
+}
+
 func say(status int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }
 }

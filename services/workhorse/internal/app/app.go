@@ -31,6 +31,7 @@ import (
 	"gitsplit/services/workhorse/internal/proxy"
 	"gitsplit/services/workhorse/internal/queueing"
 	"gitsplit/services/workhorse/internal/senddata"
+	"gitsplit/services/workhorse/internal/static"
 	"gitsplit/services/workhorse/internal/store"
 	"gitsplit/services/workhorse/internal/upload"
 )
@@ -168,6 +169,7 @@ func (a *App) handlers(reg prometheus.Registerer, key []byte) front.Handlers {
 		Auth: auth, Store: a.uploads, Secret: key, Metrics: upload.NewMetrics(reg), Log: a.log, Now: time.Now,
 	})
 	api := proxy.New(toRails)
+	files := static.New(static.Options{Root: a.config.DocumentRoot, AltRoot: a.config.AltDocumentRoot, Prefix: a.api.Root(), Now: time.Now})
 	return front.Handlers{
 		InfoRefs:    auth.Then("", git.InfoRefs),
 		UploadPack:  git.Inflate(limits.UploadPackBody, auth.Then("", git.UploadPack)),
@@ -179,7 +181,7 @@ func (a *App) handlers(reg prometheus.Registerer, key []byte) front.Handlers {
 		Cable:       proxy.WebSocket(proxy.New(toCable), a.ending),
 		JobRequest:  a.jobRequest(reg, api),
 		Proxy:       backend,
-		Pages:       a.pages.Show(backend),
+		Pages:       files.Serve(a.pages.Show(backend)),
 	}
 }
 

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +29,14 @@ type Config struct {
 	ListenAddr    string     `toml:"listen_addr"`
 	Listeners     []Listener `toml:"listeners"`
 	Internal      Listener   `toml:"internal_listener"`
+	// ListenUmask is what the mode of Unix sockets leaves out of 0777, as "0177".
+	ListenUmask string `toml:"listen_umask"`
+	// ProxyProtocol wants a PROXY header, version 1 or 2, before the first byte of
+	// every connection to a public TCP listener, and takes the client's address from
+	// it. ProxyAllowed are the addresses and networks of the proxies; if it is empty
+	// everyone who reaches the listeners is one.
+	ProxyProtocol bool     `toml:"proxy_protocol"`
+	ProxyAllowed  []string `toml:"proxy_allowed"`
 	// Where certificates come from on listeners whose TLS is automatic.
 	LocalAuthority LocalAuthority `toml:"local_authority"`
 	ACME           ACME           `toml:"acme"`
@@ -35,9 +45,11 @@ type Config struct {
 	RedirectToHTTPS string `toml:"redirect_to_https"`
 	// HSTSMaxAge is how long browsers are told to come over HTTPS only; 0 is not at all.
 	HSTSMaxAge config.Duration `toml:"hsts_max_age"`
-	// PrometheusListenAddr serves /metrics, /-/liveness and /-/readiness of this
-	// process: host:port or unix:/path. "" is off.
-	PrometheusListenAddr string `toml:"prometheus_listen_addr"`
+	// PrometheusListenAddr serves /metrics, /-/liveness, /-/readiness and /debug/pprof
+	// of this process: host:port or unix:/path. "" is off. Metrics is another way to say
+	// it, which has TLS.
+	PrometheusListenAddr string   `toml:"prometheus_listen_addr"`
+	Metrics              Listener `toml:"metrics_listener"`
 
 	// rails-api: a URL, whose path is the relative URL root, and optionally the
 	// Unix socket, or the addresses of several that do the same work (host:port or
@@ -55,11 +67,17 @@ type Config struct {
 	ProxyHeadersTimeout config.Duration `toml:"proxy_headers_timeout"`
 	// ProxyBodyLimit is how many bytes of a request body may travel to rails-api.
 	ProxyBodyLimit int64 `toml:"proxy_body_limit"`
-	// DocumentRoot holds error pages, <status>.html, read at start. "" is none.
-	DocumentRoot string `toml:"document_root"`
+	// DocumentRoot holds files that are sent as they are, and error pages,
+	// <status>.html, which are read at start. "" is none. AltDocumentRoot has more of
+	// what is below /assets/.
+	DocumentRoot    string `toml:"document_root"`
+	AltDocumentRoot string `toml:"alt_document_root"`
 
 	// ShutdownTimeout is how long requests may go on after the signal to stop.
 	ShutdownTimeout config.Duration `toml:"shutdown_timeout"`
+	// ShutdownDelay is how long it goes on as before after the signal to stop, but for
+	// its readiness: a load balancer has that time to send clients elsewhere.
+	ShutdownDelay config.Duration `toml:"shutdown_delay"`
 	// Proxies whose X-Forwarded-* headers are believed, and peers whose
 	// X-Request-Id is, if PropagateCorrelationID is on (an empty list is everyone).
 	TrustedCIDRs           []string `toml:"trusted_cidrs_for_x_forwarded_for"`
@@ -83,7 +101,7 @@ type Config struct {
 	Git      Git          `toml:"git"`
 	Uploads  Uploads      `toml:"uploads"`
 	Archives ArchiveCache `toml:"archive_cache"`
-	// LogFile is where the log goes; "" is stderr. LogFormat is json, structured or none.
+	// LogFile is where the log goes; "" is stderr. LogFormat is json, structured, text or none.
 	LogFile   string `toml:"log_file"`
 	LogFormat string `toml:"log_format"`
 	LogLevel  string `toml:"log_level"`
@@ -134,6 +152,7 @@ func Defaults() Config {
 	return Config{
 		ListenNetwork:       "tcp",
 		ListenAddr:          "localhost:8181",
+		ListenUmask:         "0177",
 		AuthBackend:         "http://localhost:8080",
 		SecretPath:          "./.gitlab_workhorse_secret",
 		ProxyHeadersTimeout: config.Duration(5 * time.Minute),
@@ -176,6 +195,8 @@ func (c *Config) Validate() error {
 		fault("internal_listener", c.Internal.validate())
 		fault("internal_listener.tls", c.Internal.TLS.validate())
 	}
+	_, err := c.socketMode()
+	fault("listen_umask", err)
 	if c.wantsTLS(automaticLocal) {
 		fault("local_authority", c.LocalAuthority.validate())
 	}
@@ -186,11 +207,8 @@ func (c *Config) Validate() error {
 	if c.HSTSMaxAge < 0 {
 		fault("hsts_max_age", errors.New("is negative"))
 	}
-	if c.PrometheusListenAddr != "" {
-		_, _, err := netx.Split(c.PrometheusListenAddr)
-		fault("prometheus_listen_addr", err)
-	}
-	_, err := api.New(api.Options{Backend: c.AuthBackend, Socket: c.AuthSocket, Addresses: c.AuthAddresses})
+	c.validateMetrics(fault)
+	_, err = api.New(api.Options{Backend: c.AuthBackend, Socket: c.AuthSocket, Addresses: c.AuthAddresses})
 	fault("auth_backend, auth_socket, auth_addresses", err)
 	if c.CableBackend != "" || c.CableSocket != "" {
 		_, err = api.New(api.Options{Backend: cmp.Or(c.CableBackend, c.AuthBackend), Socket: c.CableSocket})
@@ -199,18 +217,33 @@ func (c *Config) Validate() error {
 	if c.SecretPath == "" {
 		fault("secret_path", errors.New("is empty"))
 	}
-	_, err = header.ParseCIDRs(c.TrustedCIDRs)
-	fault("trusted_cidrs_for_x_forwarded_for", err)
-	_, err = header.ParseCIDRs(c.PropagationCIDRs)
-	fault("trusted_cidrs_for_propagation", err)
+	for key, list := range map[string][]string{
+		"trusted_cidrs_for_x_forwarded_for": c.TrustedCIDRs, "trusted_cidrs_for_propagation": c.PropagationCIDRs, "proxy_allowed": c.ProxyAllowed,
+	} {
+		_, err := header.ParseCIDRs(list)
+		fault(key, err)
+	}
 	if c.Redis.configured() {
 		_, err = c.Redis.options()
 		fault("redis", err)
 	}
-	if c.APICILongPollingDuration < 0 {
-		fault("api_ci_long_polling_duration", fmt.Errorf("%v is negative", c.APICILongPollingDuration))
-	}
 	return errors.Join(append(faults, c.validateBounds()...)...)
+}
+
+// validateMetrics checks where metrics are served.
+func (c *Config) validateMetrics(fault func(key string, err error)) {
+	if c.PrometheusListenAddr != "" {
+		_, _, err := netx.Split(c.PrometheusListenAddr)
+		fault("prometheus_listen_addr", err)
+	}
+	if c.Metrics == (Listener{}) {
+		return
+	}
+	fault("metrics_listener", c.Metrics.validate())
+	fault("metrics_listener.tls", c.Metrics.TLS.validate())
+	if c.PrometheusListenAddr != "" {
+		fault("metrics_listener", errors.New("prometheus_listen_addr is set too: want one or the other"))
+	}
 }
 
 // validateBounds checks times and sizes.
@@ -235,8 +268,15 @@ func (c *Config) validateBounds() []error {
 			faults = append(faults, fmt.Errorf("%s: %d is negative", key, n))
 		}
 	}
-	if !slices.Contains([]string{formatJSON, formatStructured, formatNone}, c.LogFormat) {
-		faults = append(faults, fmt.Errorf("log_format: %q: want json, structured or none", c.LogFormat))
+	for key, d := range map[string]config.Duration{
+		"shutdown_delay": c.ShutdownDelay, "api_ci_long_polling_duration": c.APICILongPollingDuration,
+	} {
+		if d < 0 {
+			faults = append(faults, fmt.Errorf("%s: %v is negative", key, d))
+		}
+	}
+	if !slices.Contains([]string{formatJSON, formatStructured, formatText, formatNone}, c.LogFormat) {
+		faults = append(faults, fmt.Errorf("log_format: %q: want json, structured, text or none", c.LogFormat))
 	}
 	switch strings.ToLower(c.LogLevel) {
 	case "", "debug", "info", "warn", "error":
@@ -254,6 +294,15 @@ func (c *Config) flagListener() Listener {
 // publicListeners are all listeners but the internal one; that of the flags is first.
 func (c *Config) publicListeners() []Listener {
 	return append([]Listener{c.flagListener()}, c.Listeners...)
+}
+
+// socketMode is the mode of Unix sockets.
+func (c *Config) socketMode() (fs.FileMode, error) {
+	umask, err := strconv.ParseUint(c.ListenUmask, 0, 9)
+	if err != nil {
+		return 0, fmt.Errorf("%q: want 0 to 0777", c.ListenUmask)
+	}
+	return 0o777 &^ fs.FileMode(umask), nil
 }
 
 func (l Listener) validate() error {

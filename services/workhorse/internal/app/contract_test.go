@@ -3,12 +3,15 @@ package app_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -34,15 +37,19 @@ var update = flag.Bool("update", false, "write what was seen into testdata/contr
 // gitaly get of it, what rails-api says, what the client gets. A file's first line
 // names the listener, "public" or "internal". In it: request and "rails says" are the
 // input, the other sections what is compared; JWT stands for a valid token of
-// workhorse, ID for the request's id.
+// workhorse, ID for the request's id, TEMP for a directory with a file "sent".
 func TestContract(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/contract/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no contract: %v", err)
 	}
-	s := start(t, func(c *app.Config) { c.ProxyBodyLimit = 1000 })
-	talk := &talk{gitaly: s.gitaly.address}
+	s := start(t, func(c *app.Config) { c.ProxyBodyLimit = 2000 })
+	talk := &talk{gitaly: s.gitaly.address, temp: t.TempDir()}
+	sent, long := filepath.Join(talk.temp, "sent"), time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
+	if err := errors.Join(os.WriteFile(sent, []byte("0123456789"), 0o600), os.Chtimes(sent, long, long)); err != nil {
+		t.Fatal(err)
+	}
 	s.rails.all = talk.answer
 	s.gitaly.postUpload = func(_ context.Context, c *sidechannel.Conn) error {
 		body, err := io.ReadAll(c)
@@ -66,12 +73,61 @@ func TestContract(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { s.contract(t, talk, file) })
 	}
+	if err := s.stop(); err != nil { // so that every access line is written
+		t.Fatal(err)
+	}
+	routesAsWritten(t, s.log.String())
+}
+
+// routesAsWritten compares the routes that the contract went through, by the access
+// log, with the routing table of the README.
+func routesAsWritten(t *testing.T, log string) {
+	t.Helper()
+	seen := map[string]bool{}
+	for line := range strings.Lines(log) {
+		var access struct {
+			Msg   string `json:"msg"`
+			Route string `json:"route_id"`
+		}
+		if err := json.Unmarshal([]byte(line), &access); err == nil && access.Msg == "access" {
+			route, call, _ := strings.Cut(access.Route, "/internal/")
+			if call != "" { // each has its name
+				route += "/internal"
+			}
+			seen[route] = true
+		}
+	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(readme), "## Routes as built")
+	table, _, _ = strings.Cut(table, "\n## ")
+	written := map[string]bool{}
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "|")
+		const path, name = 3, 6
+		if len(cells) <= name {
+			continue
+		}
+		names := cells[name]
+		if strings.Contains(names, "the path") {
+			names = cells[path]
+		}
+		for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(names, -1) {
+			written[m[1]] = true
+		}
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(written)), slices.Sorted(maps.Keys(seen))); diff != "" {
+		t.Errorf("routes (-README +seen):\n%s", diff)
+	}
 }
 
 // talk is what rails-api hears and says in one exchange.
 type talk struct {
 	t      *testing.T
 	gitaly string // its address
+	temp   string // a directory for uploads
 	secret []byte
 	says   [][]byte
 	got    []string
@@ -129,6 +185,9 @@ func (s *setup) contract(t *testing.T, talk *talk, file string) {
 func wire(text []byte) string {
 	head, body, _ := strings.Cut(string(text), "\n\n")
 	body = strings.TrimSuffix(body, "\n")
+	if strings.Contains(head, "multipart/") {
+		body = strings.ReplaceAll(body, "\n", "\r\n")
+	}
 	if strings.Contains(strings.ToLower(head), "transfer-encoding: chunked") {
 		body = fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)
 	}
@@ -216,8 +275,12 @@ func (k *talk) answer(w http.ResponseWriter, r *http.Request) {
 	if len(r.TransferEncoding) > 0 {
 		framing = "(chunked)\n"
 	}
+	if plain := k.plain(string(body)); plain != string(body) {
+		r.Header.Set("Content-Length", "LENGTH")
+		body = []byte(plain)
+	}
 	k.got = append(k.got, fmt.Sprintf("%s %s HTTP/1.1\nHost: %s\n%s%s\n%s", r.Method, r.RequestURI, strings.ReplaceAll(r.Host, "\n", ""),
-		headerText(r.Header, k.secret), framing, body))
+		k.plain(headerText(r.Header, k.secret)), framing, body))
 	if len(k.got) > len(k.says) {
 		k.t.Errorf("rails-api was asked more than it has answers for:\n%s", k.got[len(k.got)-1])
 		return
@@ -226,13 +289,36 @@ func (k *talk) answer(w http.ResponseWriter, r *http.Request) {
 	lines := strings.Split(strings.TrimSpace(head), "\n")
 	for _, line := range lines[1:] {
 		name, value, _ := strings.Cut(line, ": ")
-		w.Header()[name] = append(w.Header()[name], value)
+		w.Header()[name] = append(w.Header()[name], strings.ReplaceAll(value, "TEMP", k.temp))
 	}
 	status, err := strconv.Atoi(lines[0])
 	if err != nil {
 		k.t.Errorf("status %q: %v", lines[0], err)
 	}
 	text = strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "GITALY", k.gitaly)
+	text = strings.ReplaceAll(text, "TEMP", k.temp)
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, text)
+}
+
+// changing is what differs each time in the request after an upload, and its name.
+var changing = []struct {
+	found *regexp.Regexp
+	named string
+}{
+	{regexp.MustCompile(`gitlab-workhorse-upload[0-9]+`), "gitlab-workhorse-uploadN"},
+	{regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]+`), "TOKEN"},
+	{regexp.MustCompile(`(upload_duration(?:\n\n|=))[0-9.e-]+`), "${1}SECONDS"},
+	{regexp.MustCompile(`\b[0-9a-f]{60}\b`), "BOUNDARY"},
+}
+
+// plain gives what changes its name.
+func (k *talk) plain(text string) string {
+	text = strings.ReplaceAll(text, "\r\n", "\n")
+	text = strings.ReplaceAll(text, k.temp, "TEMP")
+	text = strings.ReplaceAll(text, url.QueryEscape(k.temp), "TEMP")
+	for _, c := range changing {
+		text = c.found.ReplaceAllString(text, c.named)
+	}
+	return text
 }

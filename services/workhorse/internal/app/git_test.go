@@ -223,8 +223,8 @@ func TestBody(t *testing.T) {
 // writes everything before it reads, gets the whole answer.
 func TestReceivePack_earlyAnswer(t *testing.T) {
 	t.Parallel()
-	s := start(t, nil)
-	early := strings.Repeat("early answer ", 100_000) // more than stays in memory
+	s := start(t, func(c *app.Config) { c.Git.DrainTimeout = config.Duration(time.Minute) })
+	early := strings.Repeat("early answer ", 100_000) + "0000" // more than stays in memory; git's answers end with a flush
 	s.gitaly.postReceive = func(stream grpc.BidiStreamingServer[gitalypb.PostReceivePackRequest, gitalypb.PostReceivePackResponse]) error {
 		for rest := early; len(rest) > 0; {
 			n := min(len(rest), 100_000)

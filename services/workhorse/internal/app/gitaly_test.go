@@ -42,7 +42,8 @@ type fakeGitaly struct {
 	srv     *grpc.Server
 	ended   chan struct{} // closed when srv has stopped
 
-	infoRefs    func() error
+	infoRefs    func() error // before the answer
+	advertised  func() error // after it
 	postUpload  func(ctx context.Context, c *sidechannel.Conn) error
 	postReceive func(s grpc.BidiStreamingServer[gitalypb.PostReceivePackRequest, gitalypb.PostReceivePackResponse]) error
 
@@ -179,7 +180,11 @@ func (f *fakeGitaly) advertise(service string, r *gitalypb.InfoRefsRequest, s gr
 	if _, err := fmt.Fprintf(w, "%04x%s0000", len(line)+4, line); err != nil {
 		return err
 	}
-	return f.run(s.Context(), service, r.GetGitProtocol(), nil, w, "--advertise-refs")
+	err := f.run(s.Context(), service, r.GetGitProtocol(), nil, w, "--advertise-refs")
+	if err == nil && f.advertised != nil {
+		err = f.advertised()
+	}
+	return err
 }
 
 func (f *fakeGitaly) PostUploadPackWithSidechannel(ctx context.Context, r *gitalypb.PostUploadPackWithSidechannelRequest) (*gitalypb.PostUploadPackWithSidechannelResponse, error) {

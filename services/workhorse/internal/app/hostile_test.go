@@ -2,15 +2,20 @@ package app_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
+	"gitsplit/kit/pktline"
 	"gitsplit/kit/sidechannel"
 	"gitsplit/proto/go/gitalypb"
 )
@@ -77,6 +82,67 @@ func TestGitaly_diesMidTransfer(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("push to a gitaly that is back: %v\n%s", err, out)
 		}
+	}
+}
+
+// TestInfoRefs_failsMidAnswer: references that gitaly says were not all are not taken for all, with and without compression.
+func TestInfoRefs_failsMidAnswer(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	git(t, s.work(), "push", "-q", "origin", "main")
+	s.gitaly.advertised = func() error { return status.Error(codes.Internal, "signal: killed") }
+	for _, version := range []string{"0", "2"} {
+		if out, err := tryGit(t, "", "-c", "protocol.version="+version, "ls-remote", s.remote()); err == nil || !strings.Contains(err.Error(), "exit status") {
+			t.Errorf("ls-remote by protocol %s: %v\n%s", version, err, out)
+		}
+	}
+	for _, coding := range []string{"identity", "gzip"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.base()+refsPath, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.SetBasicAuth("root", "password")
+		req.Header.Set("Accept-Encoding", coding)
+		res, err := client(t, "").Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.Copy(io.Discard, res.Body)
+		if res.StatusCode != http.StatusOK || err == nil {
+			t.Errorf("%s: status %d, and the answer ends with %v", coding, res.StatusCode, err)
+		}
+		_ = res.Body.Close()
+	}
+}
+
+// TestGitaly_failsMidAnswer: git whose child at gitaly is killed after it has said
+// something ends with an error. It would wait for ever for the rest of an answer whose
+// end looked good.
+func TestGitaly_failsMidAnswer(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	work := s.work()
+	git(t, work, "push", "-q", "origin", "main")
+	const said = "001a\x02checking the push...\n"
+	killed := status.Error(codes.Internal, "signal: killed")
+	s.gitaly.postReceive = func(stream grpc.BidiStreamingServer[gitalypb.PostReceivePackRequest, gitalypb.PostReceivePackResponse]) error {
+		for {
+			if _, err := stream.Recv(); err != nil {
+				break
+			}
+		}
+		return errors.Join(stream.Send(&gitalypb.PostReceivePackResponse{Data: []byte(said)}), killed)
+	}
+	s.commit(work, "b", []byte("b"))
+	if out, err := tryGit(t, work, "push", "origin", "main"); err == nil || !strings.Contains(out, "checking the push") || !strings.Contains(err.Error(), "exit status") {
+		t.Errorf("push whose git is killed: %v\n%s", err, out)
+	}
+	s.gitaly.postUpload = func(_ context.Context, c *sidechannel.Conn) error {
+		_, err := io.Copy(io.Discard, c)
+		return errors.Join(err, pktline.Write(c, []byte("NAK\n")), killed)
+	}
+	if out, err := tryGit(t, "", "-c", "protocol.version=0", "clone", s.remote(), filepath.Join(t.TempDir(), "clone")); err == nil || !strings.Contains(err.Error(), "exit status") {
+		t.Errorf("clone whose git is killed: %v\n%s", err, out)
 	}
 }
 

@@ -1,9 +1,11 @@
 package app_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -239,5 +241,26 @@ func TestHTTPS_noHSTS(t *testing.T) {
 		if res.StatusCode != 200 || res.Header.Get("Strict-Transport-Security") != "" {
 			t.Errorf("%s: %d, %v", base, res.StatusCode, res.Header)
 		}
+	}
+}
+
+// Metrics over TLS, for those who say so with GitLab's key.
+func TestHTTPS_metrics(t *testing.T) {
+	t.Parallel()
+	h := startHTTPS(t, func(c *app.Config) {
+		socket := strings.TrimPrefix(c.PrometheusListenAddr, "unix:")
+		c.PrometheusListenAddr = ""
+		c.Metrics = app.Listener{Network: "unix", Addr: socket, TLS: app.ListenerTLS{Automatic: "local"}}
+	})
+	c := h.client()
+	c.Transport.(*http.Transport).DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", h.probes)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://localhost/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res, body := send(t, c, req); res.StatusCode != http.StatusOK || !strings.Contains(body, "gitlab_workhorse_") {
+		t.Errorf("metrics: %d %q", res.StatusCode, body)
 	}
 }

@@ -2,25 +2,32 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
 
 	"gitsplit/kit/netx"
 	"gitsplit/services/workhorse/internal/framing"
 	"gitsplit/services/workhorse/internal/secure"
 )
 
-func (a *App) listen(ctx context.Context) (err error) {
+func (a *App) listen(ctx context.Context) error {
 	c := a.config
+	mode, err := c.socketMode()
+	if err != nil {
+		return err
+	}
 	for _, l := range c.publicListeners() {
-		ln, err := l.listen(ctx)
+		ln, err := l.listen(ctx, mode)
 		if err != nil {
 			return err
 		}
 		a.public = append(a.public, ln)
 	}
 	if c.Internal != (Listener{}) {
-		if a.internal, err = c.Internal.listen(ctx); err != nil {
+		if a.internal, err = c.Internal.listen(ctx, mode); err != nil {
 			return fmt.Errorf("internal_listener: %w", err)
 		}
 	}
@@ -28,6 +35,14 @@ func (a *App) listen(ctx context.Context) (err error) {
 		if a.metrics, err = netx.Listen(c.PrometheusListenAddr); err != nil {
 			return fmt.Errorf("prometheus_listen_addr: %w", err)
 		}
+	}
+	if c.Metrics != (Listener{}) {
+		if a.metrics, err = c.Metrics.listen(ctx, mode); err != nil {
+			return fmt.Errorf("metrics_listener: %w", err)
+		}
+	}
+	if err := a.expectProxies(); err != nil {
+		return err
 	}
 	return a.guard(ctx)
 }
@@ -47,7 +62,12 @@ func (a *App) guard(ctx context.Context) (err error) {
 		}
 	}
 	if a.internal != nil {
-		a.internal, err = a.guarded(a.internal, a.config.Internal.TLS)
+		if a.internal, err = a.guarded(a.internal, a.config.Internal.TLS); err != nil {
+			return err
+		}
+	}
+	if a.metrics != nil {
+		a.metrics, err = a.guarded(a.metrics, a.config.Metrics.TLS)
 	}
 	return err
 }
@@ -64,15 +84,22 @@ func (a *App) guarded(ln net.Listener, t ListenerTLS) (net.Listener, error) {
 	return secure.Listen(ln, o), nil
 }
 
-// listen opens the listener. The mode of a Unix socket is 0600.
-func (l Listener) listen(ctx context.Context) (net.Listener, error) {
+// listen opens the listener; mode is that of a Unix socket, which gets it last.
+func (l Listener) listen(ctx context.Context, mode fs.FileMode) (net.Listener, error) {
 	if l.Network == "unix" {
-		return netx.Listen("unix:" + l.Addr)
+		ln, err := netx.Listen("unix:" + l.Addr)
+		if err != nil {
+			return nil, err
+		}
+		if err := os.Chmod(l.Addr, mode); err != nil {
+			return nil, errors.Join(err, ln.Close())
+		}
+		return netx.LastCall(ln), nil
 	}
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, l.Network, l.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", l.Addr, err)
 	}
-	return ln, nil
+	return netx.LastCall(ln), nil
 }

@@ -14,6 +14,7 @@ import (
 const (
 	formatJSON       = "json"
 	formatStructured = "structured" // key=value, for people
+	formatText       = "text"       // access lines in Apache's combined form, the rest as structured to stderr
 	formatNone       = "none"
 )
 
@@ -31,9 +32,16 @@ func (c *Config) openLog(stderr io.Writer) (_ *slog.Logger, closeLog func() erro
 		}
 		w, closeLog = f, f.Close
 	}
-	log, err := logging.New(w, logging.Options{Service: "gitlab-workhorse", Level: c.LogLevel, Text: c.LogFormat == formatStructured})
+	rest := w
+	if c.LogFormat == formatText {
+		rest = stderr
+	}
+	log, err := logging.New(rest, logging.Options{Service: "gitlab-workhorse", Level: c.LogLevel, Text: c.LogFormat != formatJSON})
 	if err != nil {
 		return nil, nil, errors.Join(err, closeLog())
+	}
+	if c.LogFormat == formatText {
+		log = slog.New(combined{log.Handler(), w})
 	}
 	return log, closeLog, nil
 }

@@ -111,6 +111,7 @@ func settingFlags(fs *flag.FlagSet, g *Config) map[string]func(*Config) {
 	fs.StringVar(&g.SecretPath, "secretPath", g.SecretPath, "file of the secret shared with rails-api")
 	fs.StringVar(&g.ListenNetwork, "listenNetwork", g.ListenNetwork, "network to listen on: tcp, tcp4, tcp6 or unix")
 	fs.StringVar(&g.ListenAddr, "listenAddr", g.ListenAddr, "address to listen on")
+	fs.StringVar(&g.ListenUmask, "listenUmask", g.ListenUmask, "what the mode of Unix sockets leaves out of 0777")
 	fs.StringVar(&g.AuthBackend, "authBackend", g.AuthBackend, "URL of rails-api")
 	fs.StringVar(&g.AuthSocket, "authSocket", g.AuthSocket, "Unix socket of rails-api")
 	fs.StringVar(&g.CableBackend, "cableBackend", g.CableBackend, "URL of the backend of web sockets")
@@ -121,13 +122,13 @@ func settingFlags(fs *flag.FlagSet, g *Config) map[string]func(*Config) {
 	fs.IntVar(&g.APIQueueLimit, "apiQueueLimit", g.APIQueueLimit, "requests for CI jobs that may wait beyond those")
 	fs.DurationVar(&queue, "apiQueueDuration", queue, "how long they may wait")
 	fs.DurationVar(&polling, "apiCiLongPollingDuration", polling, "how long a runner is held back while there is no job; 0 is off")
-	fs.StringVar(&g.DocumentRoot, "documentRoot", g.DocumentRoot, "directory of error pages")
+	fs.StringVar(&g.DocumentRoot, "documentRoot", g.DocumentRoot, "directory of static files and error pages")
 	fs.BoolVar(&g.PropagateCorrelationID, "propagateCorrelationID", g.PropagateCorrelationID,
 		"adopt X-Request-Id of public requests")
 	fs.StringVar(&g.PrometheusListenAddr, "prometheusListenAddr", g.PrometheusListenAddr,
 		"address of metrics and probes")
 	fs.StringVar(&g.LogFile, "logFile", g.LogFile, "file of the log, instead of stderr")
-	fs.StringVar(&g.LogFormat, "logFormat", g.LogFormat, "format of the log: json, structured or none")
+	fs.StringVar(&g.LogFormat, "logFormat", g.LogFormat, "format of the log: json, structured, text or none")
 	return map[string]func(*Config){
 		"logFile":                  func(c *Config) { c.LogFile = g.LogFile },
 		"logFormat":                func(c *Config) { c.LogFormat = g.LogFormat },
@@ -139,6 +140,7 @@ func settingFlags(fs *flag.FlagSet, g *Config) map[string]func(*Config) {
 		"secretPath":               func(c *Config) { c.SecretPath = g.SecretPath },
 		"listenNetwork":            func(c *Config) { c.ListenNetwork = g.ListenNetwork },
 		"listenAddr":               func(c *Config) { c.ListenAddr = g.ListenAddr },
+		"listenUmask":              func(c *Config) { c.ListenUmask = g.ListenUmask },
 		"authBackend":              func(c *Config) { c.AuthBackend = g.AuthBackend },
 		"cableBackend":             func(c *Config) { c.CableBackend = g.CableBackend },
 		"cableSocket":              func(c *Config) { c.CableSocket = g.CableSocket },

@@ -6,11 +6,15 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"gitsplit/services/workhorse/internal/app"
 )
@@ -59,7 +63,8 @@ auth_backend = "ftp://x"
 secret_path = ""
 proxy_body_limit = -1
 log_level = "loud"
-log_format = "text"
+log_format = "xml"
+listen_umask = "01000"
 prometheus_listen_addr = "nowhere"
 [[listeners]]
 network = "tcp"
@@ -68,6 +73,8 @@ addr = "nowhere"
 network = "unix"
 [git]
 inflate_ratio = -1
+[metrics_listener]
+network = "tcp"
 `)
 	cases := []struct {
 		name    string
@@ -87,7 +94,8 @@ inflate_ratio = -1
 		{name: "unknown key", args: []string{"-config", write(t, "u.toml", "frob = 1\n")}, code: 2, problem: []string{`unknown key "frob"`}},
 		{name: "no toml", args: []string{"-config", write(t, "n.toml", "= =\n")}, code: 2, problem: []string{"line 1"}},
 		{name: "every fault", args: []string{"-config", bad}, code: 2, problem: []string{"shutdown_timeout: ", "trusted_cidrs_for_x_forwarded_for: ",
-			"trusted_cidrs_for_propagation: ", `network "udp"`, "auth_backend", "secret_path: ", "proxy_body_limit: ", "log_level: ", `log_format: "text": want json, structured or none`,
+			"trusted_cidrs_for_propagation: ", `network "udp"`, "auth_backend", "secret_path: ", "proxy_body_limit: ", "log_level: ", `log_format: "xml": want json, structured, text or none`,
+			"listen_umask: ", `metrics_listener: address ""`, "metrics_listener: prometheus_listen_addr is set too",
 			"prometheus_listen_addr: ", "listeners[0]: ", "internal_listener: ", "git.inflate_ratio: "}},
 		{name: "every fault of TLS", args: []string{"-config", write(t, "tls.toml", badTLS)}, code: 2, problem: []string{
 			"listeners[1].tls: certificate \"/nonexistent\"", "listeners[1].tls: certificate \"/nonexistent\", key \"\"",
@@ -269,7 +277,7 @@ max_version = "tls1.3"
 // The log goes where the flags say, in the form that they say.
 func TestMain_log(t *testing.T) {
 	t.Parallel()
-	for format, want := range map[string]string{"json": `"msg":"stopped"`, "structured": "msg=stopped", "none": ""} {
+	for format, want := range map[string]string{"json": `"msg":"stopped"`, "structured": "msg=stopped", "text": "", "none": ""} {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "log")
 		ctx, cancel := context.WithCancel(t.Context())
@@ -277,7 +285,7 @@ func TestMain_log(t *testing.T) {
 		var stderr bytes.Buffer
 		code := app.Main(ctx, []string{"-logFile", file, "-logFormat", format, "-listenNetwork", "unix", "-listenAddr", filepath.Join(dir, "s"),
 			"-secretPath", write(t, "secret", base64.StdEncoding.EncodeToString(make([]byte, 32))), "-authSocket", filepath.Join(dir, "r")}, env(), io.Discard, &stderr)
-		if code != 0 || stderr.Len() > 0 {
+		if code != 0 || (stderr.Len() > 0) != (format == "text") {
 			t.Errorf("%s: exit code %d, stderr %q", format, code, stderr.String())
 		}
 		text, err := os.ReadFile(file)
@@ -289,5 +297,54 @@ func TestMain_log(t *testing.T) {
 	code := app.Main(t.Context(), []string{"-logFile", "/nonexistent/log"}, env(), io.Discard, &stderr)
 	if code != 1 || !strings.Contains(stderr.String(), "log_file: open /nonexistent/log") {
 		t.Errorf("exit code %d, %q", code, stderr.String())
+	}
+}
+
+// Lines of the form that Apache's servers write, whatever clients say.
+func TestMain_combined(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file, socket := filepath.Join(dir, "log"), filepath.Join(dir, "s")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan int, 1)
+	go func() {
+		done <- app.Main(ctx, []string{"-logFile", file, "-logFormat", "text", "-listenNetwork", "unix", "-listenAddr", socket, "-listenUmask", "0",
+			"-secretPath", write(t, "secret", base64.StdEncoding.EncodeToString(make([]byte, 32))), "-authSocket", filepath.Join(dir, "r")}, env(), io.Discard, io.Discard)
+	}()
+	await(t, socket)
+	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o777 {
+		t.Errorf("socket: %v, %v", info.Mode(), err)
+	}
+	for _, target := range []string{"/a%22b?private_token=hush", "http:x"} {
+		answer := exchange(t, "unix", socket, "GET "+target+" HTTP/1.1\r\nHost: h\r\nUser-Agent: x\" y\r\nConnection: close\r\n\r\n")
+		if !strings.HasPrefix(answer, "502") && !strings.HasPrefix(answer, "400") {
+			t.Errorf("answer %q", answer)
+		}
+	}
+	cancel()
+	if code := <-done; code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	text, err := os.ReadFile(file)
+	want := `^127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d \+0000\] "GET /a%22b\?private_token=\[FILTERED\] HTTP/1\.1" 502 24 "-" "x\\" y"
+- - - \[.*\] "GET http:x HTTP/1\.1" 400 12 "-" "x\\" y"
+$`
+	if err != nil || !regexp.MustCompile(want).Match(text) {
+		t.Errorf("the log is %q, %v", text, err)
+	}
+}
+
+// await waits until a socket answers.
+func await(t *testing.T, socket string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
+		c, err := net.Dial("unix", socket)
+		if err == nil {
+			_ = c.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
 	}
 }

@@ -116,3 +116,20 @@ func TestPages_railsDown(t *testing.T) {
 		}
 	}
 }
+
+// Files of the document root need no rails-api.
+func TestPages_files(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "robots.txt"), []byte("a file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, func(c *app.Config) { c.DocumentRoot = root })
+	s.rails.stop()
+	if res, body := s.do("GET", "/robots.txt", nil); res.StatusCode != http.StatusOK || body != "a file" {
+		t.Errorf("answer %d %q", res.StatusCode, body)
+	}
+	if res, _ := s.do("GET", "/other.txt", nil); res.StatusCode != http.StatusBadGateway {
+		t.Errorf("no file: %d", res.StatusCode)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -71,12 +72,14 @@ func (a *App) watching() lifecycle.Part {
 }
 
 // announcing is the last to start and so the first to stop: readiness ends before
-// the listeners close.
+// the listeners close, by as long as a load balancer needs to notice.
 func (a *App) announcing() lifecycle.Part {
-	return lifecycle.Part{Name: "readiness", Run: func(ctx context.Context, ready func()) error {
+	delay := a.config.ShutdownDelay.D()
+	return lifecycle.Part{Name: "readiness", Grace: delay + lifecycle.DefaultGrace, Run: func(ctx context.Context, ready func()) error {
 		ready()
 		<-ctx.Done()
 		a.probes.Stop()
+		time.Sleep(delay) // nothing may end it early: clients still come
 		close(a.ending)
 		return nil
 	}}

@@ -127,7 +127,7 @@ func (c *Config) checkRedirect() error {
 
 // wantsTLS reports whether a listener has this kind of automatic certificate.
 func (c *Config) wantsTLS(automatic string) bool {
-	return slices.ContainsFunc(append(slices.Clone(c.Listeners), c.Internal), func(l Listener) bool {
+	return slices.ContainsFunc(append(slices.Clone(c.Listeners), c.Internal, c.Metrics), func(l Listener) bool {
 		return l.TLS.Automatic == automatic
 	})
 }

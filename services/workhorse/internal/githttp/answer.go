@@ -13,6 +13,7 @@ type answer struct {
 	contentType string
 	body        io.Writer // what Write writes to; w, or a compressor on it
 	begun       bool
+	tail        [4]byte // the last bytes
 }
 
 func newAnswer(w http.ResponseWriter, contentType string) *answer {
@@ -27,6 +28,7 @@ const smallWrite = 16 << 10
 func (a *answer) Write(p []byte) (int, error) {
 	a.begin()
 	n, err := a.body.Write(p)
+	a.note(p[:n])
 	if err == nil && len(p) < smallWrite {
 		err = a.rc.Flush()
 	}
@@ -47,7 +49,7 @@ func (a *answer) begin() {
 }
 
 // fail answers with an error in plain text, or without body for text "". It does
-// nothing once the answer has begun: then it just ends early.
+// nothing once the answer has begun.
 func (a *answer) fail(status int, text string) {
 	if a.begun {
 		return
@@ -59,4 +61,22 @@ func (a *answer) fail(status int, text string) {
 		return
 	}
 	http.Error(a.w, text, status)
+}
+
+func (a *answer) note(p []byte) {
+	kept := copy(a.tail[:], a.tail[min(len(p), len(a.tail)):])
+	copy(a.tail[kept:], p[max(0, len(p)-len(a.tail)):])
+}
+
+// whole reports whether the answer ends as git's answers do: with a flush packet. So
+// it may although gitaly then reports a failure, that git ended with an exit code.
+func (a *answer) whole() bool { return string(a.tail[:]) == "0000" }
+
+// cut ends a begun answer that will not be whole, such that the client knows: it
+// breaks the connection. Behind an end that looks good, git push and git fetch before
+// protocol 2 would wait for the rest for ever, for git's HTTP helper then waits for its
+// next request. (wire/workhorse.md §3.3 has GitLab's workhorse end it cleanly.)
+func (a *answer) cut() {
+	_ = a.rc.Flush() // what git said comes first
+	panic(http.ErrAbortHandler)
 }

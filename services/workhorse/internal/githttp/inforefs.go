@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"gitsplit/kit/fault"
 	"gitsplit/kit/gitalyclient"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/workhorse/internal/gitaly"
@@ -25,16 +26,22 @@ func (s *Service) InfoRefs(w http.ResponseWriter, r *http.Request, a *preauth.An
 	if acceptsGzip(r.Header) {
 		finish = s.compress(out)
 	}
+	if fault.Enabled {
+		fault.Point(r.Context(), fault.AfterKeyLookup, a.GLRepository)
+	}
 	if err := s.infoRefs(r, a, service, out); err != nil {
 		s.logFailure(r.Context(), service, err)
 		if !out.begun {
 			w.Header().Del("Content-Encoding")
 		}
-		if r.Context().Err() != nil {
+		switch {
+		case r.Context().Err() != nil:
 			out.fail(clientLeft, "")
-			return
+		case out.begun:
+			out.cut()
+		default:
+			out.fail(gitaly.Failure(err))
 		}
-		out.fail(gitaly.Failure(err))
 		return
 	}
 	if !out.begun { // gitaly said nothing at all

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 
+	"gitsplit/kit/fault"
 	"gitsplit/kit/gitalyclient"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/workhorse/internal/preauth"
@@ -21,6 +22,10 @@ func (s *Service) ReceivePack(w http.ResponseWriter, r *http.Request, a *preauth
 	out := newAnswer(w, "application/x-git-receive-pack-result")
 	held := &hold{dst: out, tempDir: s.TempDir, limit: s.Limits.HeldAnswer}
 	body := &requestBody{src: r.Body, atEnd: held.release, onBreak: cancel}
+	if fault.Enabled {
+		fault.Point(ctx, fault.AfterAccessCheck, a.GLRepository)
+		defer fault.Point(ctx, fault.BeforeExitStatus, a.GLRepository)
+	}
 	err := s.receivePack(ctx, r, a, body, held)
 	body.drain(s.Limits.DrainAfterFailure) // of what gitaly did not want
 	held.release()

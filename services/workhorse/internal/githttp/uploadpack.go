@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gitsplit/kit/correlation"
+	"gitsplit/kit/fault"
 	"gitsplit/kit/gitalyclient"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/workhorse/internal/preauth"
@@ -26,6 +27,10 @@ func (s *Service) UploadPack(w http.ResponseWriter, r *http.Request, a *preauth.
 		body.deadline = time.Now().Add(s.Limits.UploadPackTime)
 	}
 	out := newAnswer(w, "application/x-git-upload-pack-result")
+	if fault.Enabled {
+		fault.Point(ctx, fault.AfterAccessCheck, a.GLRepository)
+		defer fault.Point(ctx, fault.BeforeExitStatus, a.GLRepository)
+	}
 	err := s.uploadPack(ctx, r, a, body, out)
 	if !out.begun {
 		body.drain(s.Limits.DrainAfterFailure) // of what gitaly did not want
@@ -52,13 +57,16 @@ func (s *Service) uploadPack(ctx context.Context, r *http.Request, a *preauth.An
 
 // postFailed answers for a pack request that failed, as far as the answer has not
 // begun: load in the words of the Git protocol, a broken request by its status,
-// all else 500 without body (wire/workhorse.md §3.3).
+// all else 500 without body (wire/workhorse.md §3.3). A begun answer that is not
+// whole is cut, which does not return.
 func (s *Service) postFailed(r *http.Request, service string, out *answer, err error) {
 	s.logFailure(r.Context(), service, err)
-	if out.begun {
+	switch left := r.Context().Err() != nil; {
+	case out.begun && (left || out.whole()):
 		return
-	}
-	if r.Context().Err() != nil {
+	case out.begun:
+		out.cut()
+	case left:
 		out.fail(clientLeft, "")
 		return
 	}

@@ -63,11 +63,16 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends the handshakes under way too.
+// lastHandshakes is how long the handshakes under way may take when the listener closes.
+const lastHandshakes = time.Second
+
+// Close lets the handshakes under way end soon; Accept goes on until then.
 func (l *listener) Close() error {
 	err := l.Listener.Close()
-	l.cancel()
+	end := time.AfterFunc(lastHandshakes, l.cancel)
 	l.wg.Wait()
+	end.Stop()
+	l.cancel()
 	return err
 }
 

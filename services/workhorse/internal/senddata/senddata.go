@@ -32,7 +32,8 @@ type Options struct {
 // Sender gives answers in rails-api's place. It is safe for concurrent use.
 type Sender struct {
 	Options
-	kinds map[string]kind
+	kinds   map[string]kind
+	lookUps chan struct{} // holds one per list of an archive in memory
 }
 
 // kind gives one kind of answer from its parameters, as they came. What it returns
@@ -41,8 +42,9 @@ type kind func(w http.ResponseWriter, r *http.Request, params string) error
 
 // New returns a Sender.
 func New(o Options) *Sender {
-	s := &Sender{Options: o}
+	s := &Sender{Options: o, lookUps: make(chan struct{}, maxLookUps)}
 	s.kinds = map[string]kind{
+		"artifacts-entry":  s.entry,
 		"git-archive":      s.archive,
 		"git-blob":         s.blob,
 		"git-diff":         s.diff,

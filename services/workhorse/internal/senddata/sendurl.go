@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -133,10 +132,7 @@ func (p *urlParams) failed(err error) error {
 	if status < http.StatusBadRequest || status > 599 {
 		status = http.StatusInternalServerError
 	}
-	if outer, ok := errors.AsType[*url.Error](err); ok {
-		err = outer.Err // without the address, which may be signed
-	}
-	return &refusal{status, http.StatusText(status), err}
+	return &refusal{status, http.StatusText(status), hideAddress(err)}
 }
 
 // client connects as rails-api wants it. Its connections are not kept: each request

@@ -3,6 +3,8 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/md5" //nolint:gosec // the tag that object storage gives to a part
+	"encoding/hex"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -67,7 +69,8 @@ func (s *Store) sendParts(ctx context.Context, d Destination, src *source) (comp
 
 // sendPart sends the bytes of one part; none are sent only as the first part.
 func (s *Store) sendPart(ctx context.Context, d Destination, url string, src io.Reader, first bool) (n int64, etag string, err error) {
-	file, n, err := s.spool(d, src)
+	sum := md5.New() //nolint:gosec // the tag that object storage gives to a part
+	file, n, err := s.spool(d, io.TeeReader(src, sum))
 	if err != nil {
 		return 0, "", err
 	}
@@ -79,7 +82,9 @@ func (s *Store) sendPart(ctx context.Context, d Destination, url string, src io.
 	for name, value := range d.RemoteObject.PutHeaders {
 		header.Set(name, value)
 	}
-	etag, err = s.put(ctx, url, header, file, n)
+	if etag, err = s.put(ctx, url, header, file, n); err == nil {
+		err = sameTag(etag, hex.EncodeToString(sum.Sum(nil)))
+	}
 	return n, etag, err
 }
 

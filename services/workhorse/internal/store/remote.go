@@ -69,8 +69,14 @@ func (s *Store) saveObject(ctx context.Context, f *File, d Destination, src *sou
 
 // compareTag compares the tag of a plainly stored object, which is its MD5.
 func compareTag(etag string, src *source) error {
-	md5, ok := src.sums.hex()["md5"]
-	if ok && etag != "" && !strings.EqualFold(etag, md5) {
+	if md5, ok := src.sums.hex()["md5"]; ok {
+		return sameTag(etag, md5)
+	}
+	return nil
+}
+
+func sameTag(etag, md5 string) error {
+	if etag != "" && !strings.EqualFold(etag, md5) {
 		return fmt.Errorf("object storage has another content: tag %q, md5 %s", etag, md5)
 	}
 	return nil

@@ -175,6 +175,13 @@ func TestSave_objectFails(t *testing.T) {
 			w.Header().Set("ETag", `"00000000000000000000000000000000"`)
 			return true
 		}, last: "DELETE /delete 0"},
+		{name: "part with other content", parts: 3, answer: func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == "/part2" {
+				_, _ = io.Copy(io.Discard, r.Body)
+				w.Header().Set("ETag", `"00000000000000000000000000000000"`)
+			}
+			return r.URL.Path == "/part2"
+		}, last: "DELETE /abort 0"},
 		{name: "part refused", parts: 3, answer: refuse("/part2", 500), last: "DELETE /abort 0"},
 		{name: "not completed", parts: 3, answer: refuse("/complete", 200), last: "DELETE /abort 0"},
 		{name: "more than all parts", parts: 1, is: ErrTooLarge, last: "DELETE /abort 0"},
