@@ -19,6 +19,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"gitsplit/kit/durable"
 )
 
 const (
@@ -121,7 +123,7 @@ func Certify(keys []ssh.Signer, files []string) ([]ssh.Signer, error) {
 
 // create puts a new key at path. The file appears whole or not at all, and if
 // another process was first, its key stays.
-func create(path string) (err error) {
+func create(path string) error {
 	key, err := generate(path)
 	if err != nil {
 		return err
@@ -130,23 +132,13 @@ func create(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(dir, ".host_key-*") // mode 0600
-	if err != nil {
+	if err := durable.CreateFile(path, pem.EncodeToMemory(block), 0o600); !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.Remove(tmp.Name())) }()
-	_, err = io.Copy(tmp, bytes.NewReader(pem.EncodeToMemory(block)))
-	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(tmp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return syncDir(dir)
+	return nil
 }
 
 func generate(path string) (crypto.PrivateKey, error) {
@@ -155,12 +147,4 @@ func generate(path string) (crypto.PrivateKey, error) {
 	}
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	return key, err
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the operator names the directory
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

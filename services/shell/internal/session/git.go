@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"gitsplit/kit/errs"
+	"gitsplit/kit/fault"
 	"gitsplit/kit/gitalyclient"
 	"gitsplit/kit/internalapi"
 	"gitsplit/kit/logging"
@@ -26,6 +27,10 @@ func (r *Runner) git(ctx context.Context, cmd command.Command, req Request) erro
 	access, err := r.access(ctx, cmd.Name, cmd.Repository, req)
 	if err != nil {
 		return err
+	}
+	if fault.Enabled {
+		fault.Point(ctx, fault.AfterAccessCheck, access.GLRepository)
+		defer fault.Point(ctx, fault.BeforeExitStatus, access.GLRepository)
 	}
 	started := time.Now()
 	conn, err := r.gitaly[cmd.Name].ConnRetrying(access.Gitaly.Address, access.Gitaly.Token, access.RetryConfig)

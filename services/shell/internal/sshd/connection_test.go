@@ -249,6 +249,52 @@ func TestServer_stop(t *testing.T) {
 	}
 }
 
+// slow is a listener whose server is slow to accept.
+type slow struct {
+	*net.TCPListener
+	asked chan struct{} // is closed when the server wants a connection
+	goOn  chan struct{}
+	once  sync.Once
+}
+
+func (l *slow) Accept() (net.Conn, error) {
+	l.once.Do(func() { close(l.asked) })
+	<-l.goOn
+	return l.TCPListener.Accept()
+}
+
+// TestServer_stopLastCall: who has connected before the end is served.
+func TestServer_stopLastCall(t *testing.T) {
+	t.Parallel()
+	door := &slow{asked: make(chan struct{}), goOn: make(chan struct{})}
+	s := startAt(t, runnerFunc(whoami), func(o *sshd.Options) { o.Grace = time.Hour }, func(ln net.Listener) net.Listener {
+		door.TCPListener = ln.(*net.TCPListener)
+		return door
+	})
+	await(t, "the server to wait for connections", door.asked)
+	conn, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	await(t, "the stop to begin", s.draining)
+	close(door.goOn)
+	nc, chans, reqs, err := gossh.NewClientConn(conn, s.addr, &gossh.ClientConfig{
+		User: "git", Auth: []gossh.AuthMethod{gossh.PublicKeys(s.addKey(t, 7))}, HostKeyCallback: gossh.FixedHostKey(s.hostKey),
+	})
+	if err != nil {
+		t.Fatalf("log in: %v", err)
+	}
+	client := gossh.NewClient(nc, chans, reqs)
+	if _, err := newSession(t, client).Output("x"); err != nil {
+		t.Errorf("session: %v", err)
+	}
+	client.Close()
+	if err := await(t, "the server to end with its last connection", s.stopped); err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
 func TestServer_stopWaitsForSessions(t *testing.T) {
 	t.Parallel()
 	s := start(t, runnerFunc(whoami), func(o *sshd.Options) { o.Grace = time.Hour })

@@ -14,6 +14,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"gitsplit/kit/errs"
+	"gitsplit/kit/fault"
 	"gitsplit/kit/logging"
 	"gitsplit/services/shell/internal/session"
 )
@@ -106,6 +107,9 @@ func (c *connection) lookUp(ctx context.Context, key gossh.PublicKey) (*gossh.Pe
 			c.srv.deps.Log.ErrorContext(ctx, "key look-up failed", slog.Any(logging.KeyError, err))
 		}
 		return nil, fmt.Errorf("look up key: %w", err)
+	}
+	if fault.Enabled {
+		fault.Point(ctx, fault.AfterKeyLookup, "key-"+strconv.FormatInt(id, 10))
 	}
 	return &gossh.Permissions{Extensions: map[string]string{keyIDExtension: strconv.FormatInt(id, 10)}}, nil
 }

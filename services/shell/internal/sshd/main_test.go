@@ -134,6 +134,12 @@ func (s *server) Identity(ctx context.Context, principal string, cert *gossh.Cer
 // start runs a server on a free port until the test ends.
 func start(t testing.TB, runner sshd.Runner, change func(*sshd.Options)) *server {
 	t.Helper()
+	return startAt(t, runner, change, func(ln net.Listener) net.Listener { return ln })
+}
+
+// startAt has the server accept from what door makes of its listener.
+func startAt(t testing.TB, runner sshd.Runner, change func(*sshd.Options), door func(net.Listener) net.Listener) *server {
+	t.Helper()
 	host := newSigner(t)
 	opts := sshd.Options{
 		User: "git", HostKeys: []gossh.Signer{host}, Algorithms: sshd.DefaultAlgorithms(),
@@ -164,7 +170,7 @@ func start(t testing.TB, runner sshd.Runner, change func(*sshd.Options)) *server
 	s.addr = ln.Addr().String()
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(context.Background())
-	go func() { s.stopped <- s.sshd.Serve(ctx, ln); close(s.stopped) }()
+	go func() { s.stopped <- s.sshd.Serve(ctx, door(ln)); close(s.stopped) }()
 	t.Cleanup(func() {
 		s.stop()
 		<-s.stopped

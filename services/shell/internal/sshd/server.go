@@ -24,6 +24,7 @@ import (
 
 	"gitsplit/kit/errs"
 	"gitsplit/kit/logging"
+	"gitsplit/kit/netx"
 	"gitsplit/services/shell/internal/session"
 )
 
@@ -121,6 +122,7 @@ func (s *Server) Ready(context.Context) error {
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
+	ln = netx.LastCall(ln)
 	if s.opts.Proxy != nil {
 		ln = s.opts.Proxy.listen(ln)
 	}
@@ -136,6 +138,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		conns.Go(func() { s.handle(base, nc) })
 	})
 	s.accepting.Store(false)
+	_ = ln.Close() // likewise
 	ended := make(chan struct{})
 	go func() { conns.Wait(); close(ended) }()
 	grace := time.NewTimer(s.opts.Grace)
