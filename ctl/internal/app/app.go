@@ -21,8 +21,12 @@ type System struct {
 	// LookupEnv and Environ read the environment.
 	LookupEnv func(string) (string, bool)
 	Environ   []string
+	// Stdin is for commands that are given a passphrase or a password there.
+	Stdin io.Reader
 	// Stdout gets what was asked for, Stderr messages and logs.
 	Stdout, Stderr io.Writer
+	// Exec makes this process another program; it returns only when that fails.
+	Exec func(path string, args, env []string) error
 	// Colour paints the messages on Stderr.
 	Colour bool
 	// Bin is the directory of our own programs.
@@ -39,6 +43,15 @@ usage: gitsplit <command>
   init         make the home with its secrets, host keys and configuration only
   status       show the processes of a running gitsplit and their memory
   credentials  print addresses, the password of root, and a first push to paste
+  doctor       check every hop, and tell what to do; --json for programs,
+               --reconcile records pushes whose references moved without a trace
+  admin        accounts, tokens, keys, projects, jobs: gitsplit admin help
+  storage      storages: list, add, weight (short for gitsplit admin storage)
+  project      projects: list, move, delete (short for gitsplit admin project)
+  provision    make what the containers of deploy/docker-compose.yml need
+  configure    the same in a container whose secrets are in $GITSPLIT_SECRETS
+  backup       write everything into one archive: gitsplit backup help
+  restore      make an installation of an archive, while gitsplit does not run
   version      print the version
   help         print this
 
@@ -52,6 +65,10 @@ settings (environment variables)
   EXTERNAL_URL            the public address               http://localhost:8080
   GITSPLIT_ROOT_PASSWORD  root's password at first start   random
   GITSPLIT_VERBOSE        1 shows every log line           0
+  GITSPLIT_TLS_CERT, _KEY certificate of HTTPS, PEM        made by workhorse
+  GITSPLIT_ACME_EMAIL     contact, for a public one
+  GITSPLIT_CONFIG         where rails-api.yml is, when     config/ in the home
+                          somebody else runs the services
 `
 
 // Errors that only set the exit code; what there is to say has been said.
@@ -78,6 +95,15 @@ func Main(ctx context.Context, args []string, sys System) int {
 }
 
 func run(ctx context.Context, args []string, sys System) error {
+	if len(args) > 1 && operations()[args[0]] {
+		return operate(ctx, sys, args)
+	}
+	if len(args) == 2 && args[0] == "doctor" && args[1] == "--json" {
+		return examine(ctx, sys, true)
+	}
+	if len(args) == 2 && args[0] == "doctor" && args[1] == "--reconcile" {
+		return operate(ctx, sys, []string{"reconcile"})
+	}
 	if len(args) != 1 {
 		_, _ = io.WriteString(sys.Stderr, usage)
 		return errUsage
@@ -91,6 +117,14 @@ func run(ctx context.Context, args []string, sys System) error {
 		return showStatus(sys)
 	case "credentials":
 		return credentials(sys)
+	case "provision":
+		return provision(sys)
+	case "configure":
+		return configure(sys)
+	case "doctor":
+		return examine(ctx, sys, false)
+	case "admin", "backup", "restore":
+		return operate(ctx, sys, args)
 	case "version", "--version", "-version":
 		_, err := fmt.Fprintf(sys.Stdout, "gitsplit %s\n", Version)
 		return err

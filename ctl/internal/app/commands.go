@@ -1,14 +1,17 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 
 	"gitsplit/ctl/internal/banner"
+	"gitsplit/ctl/internal/containers"
 	"gitsplit/ctl/internal/home"
 	"gitsplit/ctl/internal/status"
+	"gitsplit/kit/durable"
 )
 
 // initialize is `gitsplit init`.
@@ -66,4 +69,62 @@ func credentials(sys System) error {
 		return fmt.Errorf("there is nothing in %s yet; run: gitsplit up", h.Root)
 	}
 	return banner.Print(sys.Stdout, h, set)
+}
+
+// provision is `gitsplit provision`. What it prints at its end is kept beside the
+// secrets, for gitsplit-inside.
+func provision(sys System) error {
+	set, h, err := load(sys)
+	if err != nil {
+		return err
+	}
+	plan, err := containers.Load(sys.LookupEnv, h, set)
+	if err != nil {
+		return err
+	}
+	unlock, err := open(h)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := errors.Join(makeSecrets(sys, set, h), plan.Write()); err != nil {
+		return err
+	}
+	compose, _ := sys.LookupEnv(containers.VarCompose)
+	var text bytes.Buffer
+	if err := banner.PrintCompose(&text, h, set, compose); err != nil {
+		return err
+	}
+	if err := durable.WriteFile(h.Secret("credentials"), text.Bytes(), 0o600); err != nil {
+		return err
+	}
+	_, err = sys.Stdout.Write(text.Bytes())
+	return err
+}
+
+// configure is `gitsplit configure`. Where the SSH host keys are, it also writes down
+// their public halves for clients, for gitsplit-inside to show.
+func configure(sys System) error {
+	set, h, err := load(sys)
+	if err != nil {
+		return err
+	}
+	plan, err := containers.Load(sys.LookupEnv, h, set)
+	if err != nil {
+		return err
+	}
+	unlock, err := open(h)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	mounted, _ := sys.LookupEnv(containers.VarSecrets)
+	if err := plan.Configure(mounted); err != nil {
+		return err
+	}
+	keys, err := h.ReadHostKeys()
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	return banner.WriteKnownHosts(h, set, keys)
 }

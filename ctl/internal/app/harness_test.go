@@ -61,7 +61,7 @@ func newSite(t *testing.T) *site {
 	if err := os.Mkdir(s.bin, 0o755); err != nil { //nolint:gosec // programs
 		t.Fatal(err)
 	}
-	for _, name := range []string{"gitsplit", "gitaly", "gitaly-hooks", "rails-api", "sidekiq", "gitlab-workhorse", "gitlab-sshd"} {
+	for _, name := range []string{"gitsplit", "gitaly", "gitaly-hooks", "gitaly-linguist", "rails-api", "sidekiq", "gitlab-workhorse", "gitlab-sshd"} {
 		if err := os.Link(self, filepath.Join(s.bin, name)); err != nil {
 			t.Fatal(err)
 		}

@@ -25,8 +25,10 @@ func Process() int {
 	return Main(context.Background(), os.Args[1:], System{
 		LookupEnv: os.LookupEnv,
 		Environ:   os.Environ(),
+		Stdin:     os.Stdin,
 		Stdout:    os.Stdout,
 		Stderr:    os.Stderr,
+		Exec:      syscall.Exec,
 		Colour:    logs.IsTerminal(os.Stderr, os.LookupEnv),
 		Bin:       filepath.Dir(program),
 		Signals:   catch,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"gitsplit/ctl/internal/banner"
@@ -12,6 +13,7 @@ import (
 	"gitsplit/ctl/internal/services"
 	"gitsplit/ctl/internal/status"
 	"gitsplit/ctl/internal/supervise"
+	"gitsplit/kit/fault"
 )
 
 // self is how gitsplit's own lines are marked among those of the services.
@@ -47,12 +49,12 @@ func up(ctx context.Context, sys System) (err error) {
 	if err != nil {
 		return err
 	}
-	r, err := newRunner(sys, plan)
+	r, err := newRunner(sys, plan, services.Names()...)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	return r.run(ctx, insist, began)
+	return r.run(ctx, insist, func() { r.ready(time.Since(began)) })
 }
 
 // onSignals ends the returned context at the first signal and closes insist at
@@ -93,7 +95,8 @@ type runner struct {
 	sup     *supervise.Supervisor
 }
 
-func newRunner(sys System, plan services.Plan) (_ *runner, err error) {
+// newRunner makes a runner of the named processes, which need no others.
+func newRunner(sys System, plan services.Plan, names ...string) (_ *runner, err error) {
 	r := &runner{
 		sys: sys, plan: plan, sinks: map[string]*logs.Sink{},
 		console: logs.NewConsole(sys.Stderr, sys.Colour, plan.Settings.Verbose, len(services.Workhorse)),
@@ -108,7 +111,7 @@ func newRunner(sys System, plan services.Plan) (_ *runner, err error) {
 		HTTPSURL: plan.Settings.HTTPSURL(), SSHURL: plan.Settings.SSHURL(),
 		Database: plan.Postgres.Data(), Sockets: plan.Home.Sockets,
 	}
-	specs := plan.Specs()
+	specs := slices.DeleteFunc(plan.Specs(), func(s supervise.Spec) bool { return !slices.Contains(names, s.Name) })
 	for i := range specs {
 		name := specs[i].Name
 		file, err := logs.OpenFile(plan.Home.Log(name), logs.MaxFile)
@@ -120,7 +123,11 @@ func newRunner(sys System, plan services.Plan) (_ *runner, err error) {
 		specs[i].Output = r.sinks[name]
 		first.Processes = append(first.Processes, status.Process{Name: name, Go: services.Ours(name), State: supervise.Waiting})
 	}
-	if r.sup, err = supervise.New(specs, supervise.Options{Notify: r.notify, Adopt: true}); err != nil {
+	options := supervise.Options{Notify: r.notify, Adopt: true}
+	if fault.Enabled { // where processes die by the dozen, none is to wait for half a minute
+		options.Delays = supervise.Delays{Min: 200 * time.Millisecond, Max: time.Second}
+	}
+	if r.sup, err = supervise.New(specs, options); err != nil {
 		return nil, err
 	}
 	r.board, err = status.NewBoard(plan.Home.Run(statusFile), first)
@@ -137,8 +144,8 @@ func format(name string) logs.Format {
 	return logs.JSON
 }
 
-// run keeps everything running until ctx ends.
-func (r *runner) run(ctx context.Context, insist <-chan struct{}, began time.Time) error {
+// run keeps everything running until ctx ends, and calls ready once all is.
+func (r *runner) run(ctx context.Context, insist <-chan struct{}, ready func()) error {
 	ended := make(chan struct{})
 	defer close(ended)
 	go func() {
@@ -148,7 +155,7 @@ func (r *runner) run(ctx context.Context, insist <-chan struct{}, began time.Tim
 		case <-ended:
 		}
 	}()
-	return r.sup.Run(ctx, func() { r.ready(time.Since(began)) })
+	return r.sup.Run(ctx, ready)
 }
 
 func (r *runner) ready(took time.Duration) {

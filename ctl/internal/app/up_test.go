@@ -199,6 +199,30 @@ func TestInit(t *testing.T) {
 	}
 }
 
+// TestOperate hands commands to rails-api: with the configuration of the home while gitsplit runs, or the one that is named.
+func TestOperate(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for _, want := range []string{"there is nothing in", "gitsplit is not running in"} {
+		if out, code := s.call(nil, "admin", "user", "list"); code != 1 || !strings.Contains(out, want) {
+			t.Errorf("%d, %s, want %q", code, out, want)
+		}
+		if out, code := s.call(nil, "init"); code != 0 {
+			t.Fatalf("init: %d, %s", code, out)
+		}
+	}
+	dir := t.TempDir()
+	env := []string{"GITSPLIT_CONFIG=" + dir, "GITSPLIT_ROOT_PASSWORD=not for children"}
+	out, code := s.call(env, "admin", "user", "list", "--json")
+	if want := "-config\n" + dir + "/rails-api.yml\nadmin\nuser\nlist\n--json\n\n"; code != 0 || out != want {
+		t.Errorf("%d, %q, want %q", code, out, want)
+	}
+	out, code = s.call(env, "project", "move", "a/b", "second")
+	if want := "-config\n" + dir + "/rails-api.yml\nadmin\nproject\nmove\na/b\nsecond\n\n"; code != 0 || out != want {
+		t.Errorf("%d, %q, want %q", code, out, want)
+	}
+}
+
 // checkModes fails if anything in the home is open to others. The group may pass
 // where the database's user must.
 func checkModes(t *testing.T, dir string) {

@@ -21,22 +21,33 @@ import (
 	"gitsplit/kit/durable"
 )
 
-//go:embed banner.tmpl
+//go:embed banner.tmpl compose.tmpl
 var files embed.FS
 
 // Print writes the banner of a home.
 func Print(w io.Writer, h home.Home, s settings.Settings) error {
+	return show(w, "banner.tmpl", h, s, "")
+}
+
+// PrintCompose writes the banner of a gitsplit in containers, whose files are out
+// of reach for those who read it. compose is the command that reaches the
+// containers from a checkout.
+func PrintCompose(w io.Writer, h home.Home, s settings.Settings, compose string) error {
+	return show(w, "compose.tmpl", h, s, compose)
+}
+
+func show(w io.Writer, name string, h home.Home, s settings.Settings, compose string) error {
 	password, err := h.ReadSecret(home.RootPassword)
 	if err != nil {
 		return err
 	}
-	page, err := template.ParseFS(files, "banner.tmpl")
+	page, err := template.ParseFS(files, name)
 	if err != nil {
 		return fmt.Errorf("banner: %w", err)
 	}
 	var text bytes.Buffer // written at once, so that no log line comes in between
 	err = page.Execute(&text, map[string]string{
-		"URL": s.ExternalURL, "SSHURL": s.SSHURL(),
+		"URL": s.ExternalURL, "SSHURL": s.SSHURL(), "Compose": compose,
 		"Password": password, "PasswordFile": h.Secret(home.RootPassword), "TokenFile": h.Secret(home.RootToken),
 		"KnownHosts": KnownHostsFile(h), "HTTPSURL": s.HTTPSURL(), "Authority": h.Authority(),
 	})

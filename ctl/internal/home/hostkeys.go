@@ -37,12 +37,40 @@ func (h Home) MakeHostKeys() ([]ssh.PublicKey, error) {
 	return keys, nil
 }
 
+// ReadHostKeys returns the public keys of the SSH host keys, in the order of
+// HostKeys, or none if none of them is there. Some of them are an error: replicas
+// that make up the others would not be one server to clients.
+func (h Home) ReadHostKeys() ([]ssh.PublicKey, error) {
+	var keys []ssh.PublicKey
+	var missing []string
+	for _, name := range HostKeys() {
+		path := h.Secret(name)
+		if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+			missing = append(missing, name)
+			continue
+		}
+		key, err := readHostKey(path)
+		if err != nil {
+			return nil, fmt.Errorf("host key: %w", err)
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) > 0 && len(missing) > 0 {
+		return nil, fmt.Errorf("host key: %s is missing, the other is there", missing[0])
+	}
+	return keys, nil
+}
+
 func (h Home) hostKey(path string, generate func() (crypto.PrivateKey, error)) (ssh.PublicKey, error) {
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		if err := createKey(path, generate); err != nil {
 			return nil, err
 		}
 	}
+	return readHostKey(path)
+}
+
+func readHostKey(path string) (ssh.PublicKey, error) {
 	text, err := secret.Read(path, 1)
 	if err != nil {
 		return nil, err

@@ -64,6 +64,11 @@ func (h Home) MakeSecrets(rootPassword string) (kept bool, err error) {
 	return rootPassword != "" && stored != rootPassword, err
 }
 
+// MakeSecret creates a secret of 32 random bytes in hexadecimal, unless it exists.
+func (h Home) MakeSecret(name string) error {
+	return h.makeSecret(name, hex.EncodeToString(random(32)), 32)
+}
+
 func (h Home) makeSecret(name, value string, minLen int) error {
 	path := h.Secret(name)
 	err := durable.CreateFile(path, []byte(value+"\n"), 0o600)

@@ -15,7 +15,7 @@ func (p Plan) env(prefix string) []string {
 	env := []string{"LANG=C.UTF-8"}
 	for _, item := range p.Environ {
 		name, _, ok := strings.Cut(item, "=")
-		if ok && passed(name, prefix) {
+		if ok && (passed(name, prefix) || p.opensBucket(name, prefix)) {
 			env = append(env, item)
 		}
 	}
@@ -33,6 +33,12 @@ func (p Plan) env(prefix string) []string {
 // harder before a service becomes a burden to its host.
 func goDefaults() map[string]string {
 	return map[string]string{"GOGC": "50", "GOMEMLIMIT": "256MiB"}
+}
+
+// opensBucket: rails-api and sidekiq open object storage, if there is a bucket, with
+// the credentials that AWS's variables hold or lead to.
+func (p Plan) opensBucket(name, prefix string) bool {
+	return p.Settings.ObjectStorage != "" && prefix == railsPrefix && strings.HasPrefix(name, "AWS_")
 }
 
 func passed(name, prefix string) bool {

@@ -11,7 +11,6 @@
 package services
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -68,6 +67,9 @@ func (p Plan) InternalURL() string {
 
 // ObjectStorage is where rails-api keeps LFS objects and attachments.
 func (p Plan) ObjectStorage() string {
+	if p.Settings.ObjectStorage != "" {
+		return p.Settings.ObjectStorage
+	}
 	return (&url.URL{Scheme: "file", Path: p.Home.Data("objects")}).String()
 }
 
@@ -77,7 +79,7 @@ func (p Plan) UploadDir() string { return p.Home.Data("objects", "tmp", "uploads
 // CheckPrograms reports every program of ours that is not there.
 func CheckPrograms(bin string) error {
 	var missing []string
-	for _, name := range []string{Gitaly, "gitaly-hooks", RailsAPI, Sidekiq, Workhorse, SSHD} {
+	for _, name := range []string{Gitaly, "gitaly-hooks", "gitaly-linguist", RailsAPI, Sidekiq, Workhorse, SSHD} {
 		info, err := os.Stat(filepath.Join(bin, name))
 		if err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
 			missing = append(missing, name)
@@ -88,6 +90,3 @@ func CheckPrograms(bin string) error {
 	}
 	return fmt.Errorf("not found in %s: %s; run: make build", bin, strings.Join(missing, ", "))
 }
-
-// errNotReady says what a readiness answer was, when it was not the good one.
-var errNotReady = errors.New("not ready")

@@ -1,9 +1,6 @@
 package services
 
 import (
-	"errors"
-	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -98,33 +95,48 @@ func TestSpecs(t *testing.T) {
 	}
 }
 
-func TestProbe(t *testing.T) {
+// TestObjectStorage_bucket: the bucket is in the configuration, its credentials are
+// given to those who open it, and never written.
+func TestObjectStorage_bucket(t *testing.T) {
 	t.Parallel()
-	socket := filepath.Join(t.TempDir(), "p.sock")
-	if err := probe(t.Context(), socket); err == nil {
-		t.Error("nobody listens, but ready")
+	p := plan(t)
+	p.Settings.ObjectStorage = "s3://bucket?region=x"
+	p.Environ = []string{"AWS_SECRET_ACCESS_KEY=hunter2"}
+	for _, spec := range p.Specs() {
+		want := spec.Name == RailsAPI || spec.Name == Sidekiq
+		if got := slices.Contains(spec.Env, p.Environ[0]); got != want {
+			t.Errorf("%s has the credentials: %v", spec.Name, got)
+		}
 	}
-	ln, err := net.Listen("unix", socket)
-	if err != nil {
+	if _, err := p.Home.MakeSecrets("correct horse"); err != nil {
 		t.Fatal(err)
 	}
-	ready := make(chan bool, 2)
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { //nolint:gosec // a test
-		if r.URL.Path != "/-/readiness" {
-			t.Errorf("asked for %s", r.URL.Path)
-		}
-		if !<-ready {
-			http.Error(w, "database:\n gone", http.StatusServiceUnavailable)
-		}
-	})}
-	go func() { _ = srv.Serve(ln) }()
-	t.Cleanup(func() { _ = srv.Close() })
-	ready <- false
-	if err := probe(t.Context(), socket); !errors.Is(err, errNotReady) || err.Error() != "not ready: database: gone" {
-		t.Errorf("probe: %v", err)
+	if err := p.WriteConfigs(); err != nil {
+		t.Fatal(err)
 	}
-	ready <- true
-	if err := probe(t.Context(), socket); err != nil {
-		t.Errorf("probe: %v", err)
+	text, err := os.ReadFile(p.Home.Config("rails-api.yml"))
+	if err != nil || !strings.Contains(string(text), `object_storage: "s3://bucket?region=x"`) || strings.Contains(string(text), "hunter2") {
+		t.Errorf("rails-api.yml, %v:\n%s", err, text)
+	}
+}
+
+// TestWriteConfigs_certificate writes where the certificate of HTTPS comes from.
+func TestWriteConfigs_certificate(t *testing.T) {
+	t.Parallel()
+	for want, from := range map[string]settings.TLS{
+		"certificate = \"/c.crt\"\nkey = \"/c.key\"\n":        {Cert: "/c.crt", Key: "/c.key"},
+		"automatic = \"acme\"\n\n[acme]\ndomains = [\"h\"]\n": {ACMEEmail: "a@b.example"},
+		"directory = \"https://ca.example\"\n":                {ACMEEmail: "a@b.example", ACMEDirectory: "https://ca.example"},
+		"automatic = \"local\"\n":                             {},
+	} {
+		p := plan(t)
+		p.Settings.TLS = from
+		if err := p.WriteConfigs(); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(p.Home.Config("workhorse.toml"))
+		if err != nil || !strings.Contains(string(text), want) || strings.Contains(string(text), "automatic = \"local\"") != (from == settings.TLS{}) {
+			t.Errorf("no %q, %v, in:\n%s", want, err, text)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"gitsplit/ctl/internal/ready"
 	"gitsplit/ctl/internal/redis"
 	"gitsplit/ctl/internal/supervise"
 )
@@ -13,6 +14,9 @@ import (
 // grace is how long a service may take to stop: 10 s of it are for requests in
 // flight (security-baseline.md K4).
 const grace = 15 * time.Second
+
+// railsPrefix begins the variables of rails-api and sidekiq.
+const railsPrefix = "RAILS_API_"
 
 // Specs returns the definitions of all processes, without their Output.
 func (p Plan) Specs() []supervise.Spec {
@@ -24,8 +28,8 @@ func (p Plan) Specs() []supervise.Spec {
 			Ready: func(ctx context.Context, _ int) error { return redis.Ready(ctx, p.Socket("redis")) },
 		},
 		p.service(Gitaly, "GITALY_", nil, "serve", p.Home.Config("gitaly.toml")),
-		p.service(RailsAPI, "RAILS_API_", []string{Postgres, Redis}, "-config", p.Home.Config("rails-api.yml")),
-		p.service(Sidekiq, "RAILS_API_", []string{RailsAPI, Gitaly}, "-config", p.Home.Config("rails-api.yml")),
+		p.service(RailsAPI, railsPrefix, []string{Postgres, Redis}, "-config", p.Home.Config("rails-api.yml")),
+		p.service(Sidekiq, railsPrefix, []string{RailsAPI, Gitaly}, "-config", p.Home.Config("rails-api.yml")),
 		p.service(Workhorse, "WORKHORSE_", []string{RailsAPI, Gitaly},
 			"-config", p.Home.Config("workhorse.toml"),
 			"-secretPath", p.Home.Secret("gitlab_workhorse_secret"),
@@ -51,6 +55,6 @@ func (p Plan) service(name, prefix string, after []string, args ...string) super
 	socket := p.Socket(name + "-probe")
 	return supervise.Spec{
 		Name: name, Path: filepath.Join(p.Bin, name), Args: args, Env: p.env(prefix), After: after, Grace: grace,
-		Ready: func(ctx context.Context, _ int) error { return probe(ctx, socket) },
+		Ready: func(ctx context.Context, _ int) error { return ready.Ask(ctx, "unix:"+socket) },
 	}
 }

@@ -23,6 +23,12 @@ const (
 	VarURL       = "EXTERNAL_URL"
 	VarPassword  = "GITSPLIT_ROOT_PASSWORD" //nolint:gosec // a variable's name
 	VarVerbose   = "GITSPLIT_VERBOSE"
+	VarObjects   = "GITSPLIT_OBJECT_STORAGE"
+	VarConfig    = "GITSPLIT_CONFIG"
+	VarTLSCert   = "GITSPLIT_TLS_CERT"
+	VarTLSKey    = "GITSPLIT_TLS_KEY"
+	VarACMEEmail = "GITSPLIT_ACME_EMAIL"
+	VarACMEDir   = "GITSPLIT_ACME_DIRECTORY"
 )
 
 // Settings are the checked values.
@@ -39,8 +45,15 @@ type Settings struct {
 	Host string
 	// RootPassword seeds root's password at the first start; mostly empty.
 	RootPassword string
+	// Config is the directory of rails-api.yml when the services run without
+	// `gitsplit up`, as in containers; empty: they run from the home.
+	Config string
+	// TLS says where the certificate of HTTPS comes from.
+	TLS TLS
 	// Verbose shows every log line on the terminal.
 	Verbose bool
+	// ObjectStorage is the address of a bucket, s3://…; empty means the home.
+	ObjectStorage string
 }
 
 // Load reads the settings with lookup (as os.LookupEnv). The error names every
@@ -52,14 +65,16 @@ func Load(lookup func(string) (string, bool)) (Settings, error) {
 		}
 		return def
 	}
-	s := Settings{Home: get(VarHome, ""), RootPassword: get(VarPassword, "")}
-	var faults [6]error
+	s := Settings{Home: get(VarHome, ""), RootPassword: get(VarPassword, ""), Config: get(VarConfig, "")}
+	var faults [8]error
 	s.HTTPPort, faults[0] = port(VarHTTPPort, get(VarHTTPPort, "8080"))
 	s.SSHPort, faults[1] = port(VarSSHPort, get(VarSSHPort, "2222"))
 	s.Bind, faults[2] = address(get(VarBind, "127.0.0.1"))
 	s.ExternalURL, s.Host, faults[3] = external(get(VarURL, fmt.Sprintf("http://localhost:%d", s.HTTPPort)))
 	s.Verbose, faults[4] = flag(VarVerbose, get(VarVerbose, "0"))
 	s.HTTPSPort, faults[5] = port(VarHTTPSPort, get(VarHTTPSPort, "8443"))
+	s.ObjectStorage, faults[6] = bucket(get(VarObjects, ""))
+	s.TLS, faults[7] = certificate(get, s.Host)
 	err := errors.Join(faults[:]...)
 	if err == nil {
 		err = s.distinctPorts()
@@ -144,6 +159,19 @@ func address(text string) (netip.Addr, error) {
 		return netip.Addr{}, fmt.Errorf("%s: %q is not an IP address such as 127.0.0.1 or 0.0.0.0", VarBind, text)
 	}
 	return addr, nil
+}
+
+// bucket checks the address of a bucket as far as needed here: it is written into a
+// file and shown. What else is wrong with it, rails-api says.
+func bucket(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "s3" || u.Host == "" || u.User != nil || strings.ContainsAny(text, "\"\\") {
+		return "", fmt.Errorf("%s: want s3://bucket?region=…&endpoint=…, with credentials in AWS_SHARED_CREDENTIALS_FILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", VarObjects)
+	}
+	return text, nil
 }
 
 func flag(name, text string) (bool, error) {

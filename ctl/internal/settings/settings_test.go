@@ -70,12 +70,12 @@ func TestHTTPSNames(t *testing.T) {
 func TestLoad_everyFault(t *testing.T) {
 	t.Parallel()
 	_, err := settings.Load(lookup(map[string]string{
-		"GITSPLIT_HTTP_PORT": "0", "GITSPLIT_HTTPS_PORT": "-1", "GITSPLIT_SSH_PORT": "70000", "GITSPLIT_BIND": "localhost", "EXTERNAL_URL": "ftp://x", "GITSPLIT_VERBOSE": "very",
+		"GITSPLIT_HTTP_PORT": "0", "GITSPLIT_HTTPS_PORT": "-1", "GITSPLIT_SSH_PORT": "70000", "GITSPLIT_BIND": "localhost", "EXTERNAL_URL": "ftp://x", "GITSPLIT_VERBOSE": "very", "GITSPLIT_OBJECT_STORAGE": "s3://key:secret@bucket",
 	}))
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, name := range []string{"GITSPLIT_HTTP_PORT", "GITSPLIT_HTTPS_PORT", "GITSPLIT_SSH_PORT", "GITSPLIT_BIND", "EXTERNAL_URL", "GITSPLIT_VERBOSE"} {
+	for _, name := range []string{"GITSPLIT_HTTP_PORT", "GITSPLIT_HTTPS_PORT", "GITSPLIT_SSH_PORT", "GITSPLIT_BIND", "EXTERNAL_URL", "GITSPLIT_VERBOSE", "GITSPLIT_OBJECT_STORAGE"} {
 		if !strings.Contains(err.Error(), name+": ") {
 			t.Errorf("%s is not named in %q", name, err)
 		}
@@ -132,4 +132,30 @@ func FuzzLoad_external(f *testing.F) {
 			t.Errorf("%q reaches shell lines as %q", url, s.ExternalURL)
 		}
 	})
+}
+
+func TestLoad_certificate(t *testing.T) {
+	t.Parallel()
+	load := func(env map[string]string) (settings.Settings, error) {
+		return settings.Load(func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	}
+	s, err := load(map[string]string{"GITSPLIT_TLS_CERT": "/etc/ssl/git.crt", "GITSPLIT_TLS_KEY": "/etc/ssl/git.key"})
+	if err != nil || s.TLS.Cert != "/etc/ssl/git.crt" || s.TLS.Key != "/etc/ssl/git.key" {
+		t.Errorf("own: %+v, %v", s.TLS, err)
+	}
+	s, err = load(map[string]string{"GITSPLIT_ACME_EMAIL": "ops@example.com", "EXTERNAL_URL": "https://git.example.com"})
+	if err != nil || s.TLS.ACMEEmail != "ops@example.com" {
+		t.Errorf("ACME: %+v, %v", s.TLS, err)
+	}
+	for want, env := range map[string]map[string]string{
+		"go together":             {"GITSPLIT_TLS_CERT": "/x"},
+		"exclude each other":      {"GITSPLIT_TLS_CERT": "/x", "GITSPLIT_TLS_KEY": "/y", "GITSPLIT_ACME_EMAIL": "a@b.example"},
+		"GITSPLIT_ACME_EMAIL too": {"GITSPLIT_ACME_DIRECTORY": "https://ca.example"},
+		"names such as":           {"GITSPLIT_ACME_EMAIL": "a@b.example", "EXTERNAL_URL": "https://192.0.2.1"},
+		"has quotes":              {"GITSPLIT_TLS_CERT": "/x\"", "GITSPLIT_TLS_KEY": "/y"},
+	} {
+		if _, err := load(env); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", env, err, want)
+		}
+	}
 }
