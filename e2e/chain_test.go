@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"gitsplit/e2e/internal/stack"
+	"gitsplit/e2e/stack"
 )
 
 // hooks is what happens between the start and the end of a push in gitaly, over

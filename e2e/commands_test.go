@@ -16,6 +16,8 @@ import (
 
 	"github.com/pquerna/otp/totp"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"gitsplit/e2e/internal/user"
 )
 
 type actorsKey struct{}
@@ -57,7 +59,7 @@ func noNeg(ts *testscript.TestScript, neg bool, name string) {
 func cmdActor(ts *testscript.TestScript, neg bool, args []string) {
 	noNeg(ts, neg, "actor")
 	for _, name := range args {
-		a, err := newActor(context.Background(), shared, name, ts.Getenv("WORK"))
+		a, err := user.New(context.Background(), shared, name, ts.Getenv("WORK"))
 		ts.Check(err)
 		actors(ts)[name] = a
 		ts.Setenv(name, a.Username)
@@ -71,7 +73,7 @@ func cmdActor(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func become(ts *testscript.TestScript, a *actor) {
-	for _, kv := range a.env(home(ts)) {
+	for _, kv := range a.Env(home(ts)) {
 		k, v, _ := strings.Cut(kv, "=")
 		ts.Setenv(k, v)
 	}
@@ -92,7 +94,7 @@ func cmdAs(ts *testscript.TestScript, neg bool, args []string) {
 	case "nobody":
 		become(ts, &actor{KeyFile: "/nonexistent"})
 	case "stranger":
-		key, err := newKey(context.Background(), filepath.Join(ts.Getenv("WORK"), "stranger-"+randomHex(4)))
+		key, err := user.NewKey(context.Background(), filepath.Join(ts.Getenv("WORK"), "stranger-"+user.RandomHex(4)))
 		ts.Check(err)
 		become(ts, &actor{KeyFile: key, Username: "nobody-here", Password: "wrong"})
 	default:
@@ -224,11 +226,11 @@ func cmdOTP(ts *testscript.TestScript, neg bool, args []string) {
 // file and $robot_pub to the public key; git acts with it after `env`.
 func cmdSSHKey(ts *testscript.TestScript, neg bool, args []string) {
 	noNeg(ts, neg, "sshkey")
-	file, err := newKey(context.Background(), filepath.Join(ts.Getenv("WORK"), args[0]))
+	file, err := user.NewKey(context.Background(), filepath.Join(ts.Getenv("WORK"), args[0]))
 	ts.Check(err)
 	ts.Setenv(args[0]+"_key", file)
 	ts.Setenv(args[0]+"_pub", strings.TrimSpace(ts.ReadFile(file+".pub")))
-	ts.Setenv(args[0]+"_ssh", sshCommand(home(ts), file))
+	ts.Setenv(args[0]+"_ssh", user.SSHCommand(home(ts), file))
 }
 
 // cmdVerbatim compares the last command's stderr with a file to the byte, after

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"gitsplit/e2e/internal/stack"
+	"gitsplit/e2e/stack"
 )
 
 // TestFirstPush does what a new user does: starts the instance, pastes the lines

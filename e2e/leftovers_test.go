@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"gitsplit/e2e/internal/stack"
+	"gitsplit/e2e/stack"
 )
 
 // TestLeftovers breaks pushes in three ways and looks for what they left. It has

@@ -12,10 +12,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"gitsplit/e2e/stack"
 )
 
-// resident returns the most bytes that a program of the shared instance has held in memory.
-func resident(t *testing.T, program string) int64 {
+// resident returns the most bytes that a program of an instance has held in memory.
+func resident(t *testing.T, s *stack.Stack, program string) int64 {
 	t.Helper()
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -23,7 +25,7 @@ func resident(t *testing.T, program string) int64 {
 	}
 	for _, dir := range dirs {
 		line, err := os.ReadFile(filepath.Join(dir, "cmdline"))
-		if err != nil || !bytes.HasPrefix(line, []byte(filepath.Join(bin, program)+"\x00")) || !bytes.Contains(line, []byte(shared.Home+"/")) {
+		if err != nil || !bytes.HasPrefix(line, []byte(filepath.Join(bin, program)+"\x00")) || !bytes.Contains(line, []byte(s.Home+"/")) {
 			continue
 		}
 		status, err := os.ReadFile(filepath.Join(dir, "status")) //nolint:gosec // of a process
@@ -79,7 +81,7 @@ func TestLFS_large(t *testing.T) {
 	}
 	const most = 200 << 20
 	for _, program := range []string{"gitlab-workhorse", "rails-api"} {
-		held := resident(t, program)
+		held := resident(t, shared, program)
 		t.Logf("%s held %d MiB at most, with an object of %d MiB", program, held>>20, size>>20)
 		if held > most {
 			t.Errorf("%s held %d MiB", program, held>>20)

@@ -16,6 +16,9 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"gitsplit/e2e/internal/user"
+	"gitsplit/e2e/stack"
 )
 
 // lfsProject is a project of a user who transfers objects without git.
@@ -27,14 +30,19 @@ type lfsProject struct {
 
 func newLFSProject(t *testing.T, visibility string) lfsProject {
 	t.Helper()
-	ada, err := newActor(t.Context(), shared, "ada", t.TempDir())
+	return lfsProjectOf(t, shared, visibility)
+}
+
+func lfsProjectOf(t *testing.T, s *stack.Stack, visibility string) lfsProject {
+	t.Helper()
+	ada, err := user.New(t.Context(), s, "ada", t.TempDir())
 	if err == nil {
-		err = shared.Must(t.Context(), ada.Token, http.MethodPost, "projects", map[string]any{"path": "p", "visibility": visibility}, nil)
+		err = s.Must(t.Context(), ada.Token, http.MethodPost, "projects", map[string]any{"path": "p", "visibility": visibility}, nil)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return lfsProject{t, ada, shared.HTTP + "/" + ada.Username + "/p.git"}
+	return lfsProject{t, ada, s.HTTP + "/" + ada.Username + "/p.git"}
 }
 
 func (p lfsProject) authorization() string {
@@ -194,13 +202,13 @@ func TestLFS_resumed(t *testing.T) {
 		t.Fatalf("upload: %d %s", status, answer)
 	}
 	home, repo := filepath.Join(t.TempDir(), "home"), filepath.Join(t.TempDir(), "repo")
-	if err := newHome(t.Context(), shared, home); err != nil {
+	if err := user.NewHome(t.Context(), shared, home); err != nil {
 		t.Fatal(err)
 	}
 	run := func(args ...string) string {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), args[0], args[1:]...) //nolint:gosec // test
-		cmd.Env = append(append(os.Environ(), p.owner.env(home)...), "GIT_TRACE=1", "GIT_TRANSFER_TRACE=1")
+		cmd.Env = append(append(os.Environ(), p.owner.Env(home)...), "GIT_TRACE=1", "GIT_TRANSFER_TRACE=1")
 		if args[1] != "init" {
 			cmd.Dir = repo
 		}

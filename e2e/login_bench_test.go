@@ -35,7 +35,7 @@ func BenchmarkLogin(b *testing.B) {
 			for b.Loop() {
 				cmd := exec.CommandContext(b.Context(), "ssh", "-F", "none", "-i", c.actor.KeyFile, "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", //nolint:gosec // test
 					"-o", "BatchMode=yes", "-o", "UserKnownHostsFile="+c.home+"/known_hosts", "-p", shared.SSHPort, "-T", "git@127.0.0.1")
-				cmd.Env = append(os.Environ(), c.actor.env(c.home)...)
+				cmd.Env = append(os.Environ(), c.actor.Env(c.home)...)
 				if out, err := cmd.CombinedOutput(); err != nil {
 					b.Fatalf("%v\n%s", err, out)
 				}

@@ -10,7 +10,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"gitsplit/e2e/internal/stack"
+	"gitsplit/e2e/internal/user"
+	"gitsplit/e2e/stack"
 )
 
 // shared is the instance that all journeys use at once; tests that break things
@@ -21,8 +22,8 @@ var shared *stack.Stack
 var bin string
 
 func TestMain(m *testing.M) {
-	if name := filepath.Base(os.Args[0]); name == askpassName {
-		os.Exit(askpass())
+	if name := filepath.Base(os.Args[0]); name == user.AskpassName {
+		os.Exit(user.Askpass())
 	}
 	os.Exit(run(m))
 }

@@ -8,11 +8,13 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
+	osuser "os/user"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"gitsplit/e2e/internal/user"
 )
 
 // TestOpenSSH pushes and clones through a real OpenSSH server whose users are
@@ -42,7 +44,7 @@ func TestOpenSSH(t *testing.T) {
 		t.Parallel()
 		s := newSSHSite(t, protected(t))
 		ca := filepath.Join(t.TempDir(), "ca")
-		if _, err := newKey(t.Context(), ca); err != nil {
+		if _, err := user.NewKey(t.Context(), ca); err != nil {
 			t.Fatal(err)
 		}
 		s.write("ca.pub", read(t, ca+".pub"), 0o644)
@@ -69,7 +71,7 @@ type sshSite struct {
 // made for its own daemon.
 func newSSHSite(t *testing.T, root string) *sshSite {
 	t.Helper()
-	who, err := user.Current()
+	who, err := osuser.Current()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +137,7 @@ func (s *sshSite) serve(lines string) {
 			s.t.Fatal(err)
 		}
 	}
-	if _, err := newKey(s.t.Context(), filepath.Join(s.root, "host_key")); err != nil {
+	if _, err := user.NewKey(s.t.Context(), filepath.Join(s.root, "host_key")); err != nil {
 		s.t.Fatal(err)
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -228,7 +230,7 @@ func (s *sshSite) ssh(key string, command ...string) (string, error) {
 
 func strangerKey(t *testing.T) string {
 	t.Helper()
-	file, err := newKey(t.Context(), filepath.Join(t.TempDir(), "stranger"))
+	file, err := user.NewKey(t.Context(), filepath.Join(t.TempDir(), "stranger"))
 	if err != nil {
 		t.Fatal(err)
 	}

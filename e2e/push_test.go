@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"gitsplit/e2e/internal/stack"
+	"gitsplit/e2e/internal/user"
+	"gitsplit/e2e/stack"
 )
 
 // client is one user's working directory against one instance and transport.
@@ -31,14 +32,24 @@ func newClient(tb testing.TB, s *stack.Stack, transport string) *client {
 	tb.Helper()
 	dir := tb.TempDir()
 	home := filepath.Join(dir, "home")
-	if err := newHome(tb.Context(), s, home); err != nil {
+	if err := user.NewHome(tb.Context(), s, home); err != nil {
 		tb.Fatal(err)
 	}
-	a, err := newActor(tb.Context(), s, "user", dir)
+	a, err := user.New(tb.Context(), s, "user", dir)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return &client{tb: tb, actor: a, home: home, remote: transports(s)[transport]}
+}
+
+// clientOf is newClient for somebody who is there already.
+func clientOf(tb testing.TB, a *actor, transport string) *client {
+	tb.Helper()
+	home := filepath.Join(tb.TempDir(), "home")
+	if err := user.NewHome(tb.Context(), a.Stack, home); err != nil {
+		tb.Fatal(err)
+	}
+	return &client{tb: tb, actor: a, home: home, remote: transports(a.Stack)[transport]}
 }
 
 // url returns the address of one of the user's own projects.
@@ -49,7 +60,7 @@ func (c *client) url(name string) string {
 func (c *client) cmd(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "git", args...) //nolint:gosec // test
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), c.actor.env(c.home)...)
+	cmd.Env = append(os.Environ(), c.actor.Env(c.home)...)
 	return cmd
 }
 

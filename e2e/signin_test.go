@@ -1,16 +1,19 @@
 package e2e_test
 
 import (
+	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 )
 
 // TestFailedSignIns: after too many wrong passwords nothing from the address is heard, by Git and by the API; without credentials
-// everything public goes on. The instance is its own, since on others failures from this host do not count.
+// everything public goes on, until it is too much in a minute. The instance is its own, since on others failures from this host do not
+// count, and its limits would stop the other tests.
 func TestFailedSignIns(t *testing.T) {
 	t.Parallel()
-	s := startOwn(t, "RAILS_API_FAILED_LOGIN_EXEMPT=", "RAILS_API_FAILED_LOGIN_LIMIT=2")
+	s := startOwn(t, "RAILS_API_FAILED_LOGIN_EXEMPT=", "RAILS_API_FAILED_LOGIN_LIMIT=2", "RAILS_API_API_ADDRESS_LIMIT=3")
 	c := newClient(t, s, "http")
 	dir := c.worktree("app")
 	if err := s.Must(t.Context(), c.actor.Token, http.MethodPut, "projects/"+c.actor.Username+"%2Fapp", map[string]any{"visibility": "public"}, nil); err != nil {
@@ -41,4 +44,37 @@ func TestFailedSignIns(t *testing.T) {
 	if err != nil || status != http.StatusOK {
 		t.Errorf("a public project: %d %s %v", status, body, err)
 	}
+	tooMany(t, s.HTTP+"/api/v4/projects")
+	if out := c.git(dir, "ls-remote", "origin"); !strings.Contains(out, "refs/heads/main") {
+		t.Errorf("Git after too many requests of the API: %s", out)
+	}
+}
+
+// tooMany asks without a token until the limit of the address, 3 in a minute, is reached. A minute may end in between.
+func tooMany(t *testing.T, url string) {
+	t.Helper()
+	for range 9 {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case res.StatusCode == http.StatusTooManyRequests:
+			if seconds, err := strconv.Atoi(res.Header.Get("Retry-After")); err != nil || seconds < 1 || seconds > 60 || string(body) != `{"message":"Retry later"}` {
+				t.Errorf("answer %q, %v", body, res.Header)
+			}
+			return
+		case res.StatusCode != http.StatusOK:
+			t.Fatalf("answer %d %s", res.StatusCode, body)
+		}
+	}
+	t.Error("no limit was reached")
 }

@@ -68,6 +68,8 @@ func allowed(module string) []string {
 		return []string{module}
 	case "gitsplit/kit":
 		return []string{module, "gitsplit/proto"}
+	case "gitsplit/bench": // starts an instance as the journeys do
+		return []string{module, "gitsplit/kit", "gitsplit/proto", "gitsplit/e2e/stack"}
 	}
 	return []string{module, "gitsplit/kit", "gitsplit/proto"}
 }

@@ -79,7 +79,9 @@ func (s *Stack) leftCounters(ctx context.Context) ([]string, error) {
 	}
 	defer conn.Close() //nolint:errcheck // a question and an answer
 	const script = `local out = {}; for _, k in ipairs(redis.call('keys', 'git-receive-pack-reference-counter:*')) do ` +
-		`local v = redis.call('get', k); if v ~= '0' then out[#out+1] = k .. '=' .. v end end; return table.concat(out, ' ')`
+		`local v = redis.call('get', k); if v ~= '0' then out[#out+1] = k .. '=' .. v end end; ` +
+		`for _, k in ipairs(redis.call('keys', 'git-receive-pack-pushes:*')) do ` +
+		`out[#out+1] = k .. '=' .. table.concat(redis.call('zrange', k, 0, -1), ',') end; return table.concat(out, ' ')`
 	if _, err := fmt.Fprintf(conn, "*3\r\n$4\r\nEVAL\r\n$%d\r\n%s\r\n$1\r\n0\r\n", len(script), script); err != nil {
 		return nil, err
 	}

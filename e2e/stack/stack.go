@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -37,15 +38,17 @@ type Stack struct {
 	SSHPort  string
 	Banner   string        // what `gitsplit up` printed until it was ready
 	StartLag time.Duration // from exec to ready
+	env      []string
 	cmd      *exec.Cmd
 	exited   chan struct{} // closed when the process has been reaped
 	waitErr  error
 	out      *capture
 }
 
-// Build compiles all programs into dir as `make build` does.
-func Build(ctx context.Context, root, dir string) error {
-	cmd := exec.CommandContext(ctx, "make", "-s", "build", "BIN="+dir) //nolint:gosec // the test's own directory
+// Build compiles all programs into dir as `make build` does, with make's variables
+// set as told.
+func Build(ctx context.Context, root, dir string, variables ...string) error {
+	cmd := exec.CommandContext(ctx, "make", append([]string{"-s", "build", "BIN=" + dir}, variables...)...) //nolint:gosec // the test's own directory
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("make build: %w\n%s", err, out)
@@ -67,18 +70,29 @@ func Start(ctx context.Context, bin, home string, extra ...string) (*Stack, erro
 	}
 	// Not CommandContext: an end of ctx must not kill the supervisor before its children.
 	s.cmd = exec.Command(filepath.Join(bin, "gitsplit"), "up") //nolint:gosec,noctx // our own program
-	s.cmd.Env = append(os.Environ(), append([]string{
+	s.env = []string{
 		"GITSPLIT_HOME=" + home, "GITSPLIT_HTTP_PORT=" + ports[0], "GITSPLIT_SSH_PORT=" + ports[1],
-		"GITSPLIT_HTTPS_PORT=" + ports[2],
-		"EXTERNAL_URL=" + s.HTTP, "GITSPLIT_ROOT_PASSWORD=" + RootPassword,
-	}, extra...)...)
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		"GITSPLIT_HTTPS_PORT=" + ports[2], "EXTERNAL_URL=" + s.HTTP,
+	}
+	s.cmd.Env = append(append(append(os.Environ(), s.env...), "GITSPLIT_ROOT_PASSWORD="+RootPassword), extra...)
+	// A test that is killed takes its instance with it.
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGINT}
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
 	began := time.Now()
-	if err := s.cmd.Start(); err != nil {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the kernel counts the thread that started the process as its parent
+		defer runtime.UnlockOSThread()
+		err := s.cmd.Start()
+		started <- err
+		if err == nil {
+			s.waitErr = s.cmd.Wait()
+			close(s.exited)
+		}
+	}()
+	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start gitsplit: %w", err)
 	}
-	go func() { s.waitErr = s.cmd.Wait(); close(s.exited) }()
 	if err := s.awaitReady(ctx); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
@@ -119,6 +133,9 @@ func (s *Stack) Kill() error {
 	<-s.exited
 	return err
 }
+
+// Environ returns the variables that name this instance to commands of gitsplit.
+func (s *Stack) Environ() []string { return s.env }
 
 // Output returns what gitsplit printed so far.
 func (s *Stack) Output() string { return s.out.String() }
