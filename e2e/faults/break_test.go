@@ -1,10 +1,12 @@
 package faults_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	osuser "os/user"
@@ -202,17 +204,35 @@ func login(ctx context.Context, socket string) (net.Conn, error) {
 	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body)+4)), body...)); err != nil {
 		return nil, err
 	}
-	answer := make([]byte, 4096)
-	n, err := conn.Read(answer)
-	if err == nil && answer[0] == 'E' {
-		err = errors.New(string(answer[:n]))
-		if strings.Contains(string(answer[:n]), "C53300") {
-			err = errCrowded
-		}
-	}
-	if err != nil {
+	if err := ready(conn); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
 	return conn, nil
+}
+
+// ready reads PostgreSQL's answer to a login up to its end: who has no more than the
+// reserved connections left refuses only after the authentication has gone well.
+func ready(conn net.Conn) error {
+	for {
+		var head struct {
+			Kind byte
+			Size uint32
+		}
+		if err := binary.Read(conn, binary.BigEndian, &head); err != nil {
+			return err
+		}
+		body := make([]byte, head.Size-4)
+		if _, err := io.ReadFull(conn, body); err != nil {
+			return err
+		}
+		switch {
+		case head.Kind == 'Z':
+			return nil
+		case head.Kind == 'E' && bytes.Contains(body, []byte("C53300\x00")):
+			return errCrowded
+		case head.Kind == 'E':
+			return errors.New(string(body))
+		}
+	}
 }
