@@ -29,6 +29,7 @@ type counter struct {
 
 	passed, failed, skipped int
 	failures, skips         []string
+	excerpts                []string // of what failed, and of the tests around it
 }
 
 type packageRun struct {
@@ -127,7 +128,9 @@ func (c *counter) finish(p *packageRun, e event) {
 		c.count(p, e, name)
 	}
 	if e.Action == "fail" && c.failed == failed {
-		fmt.Fprint(c.out, c.builds[e.FailedBuild], p.output.String())
+		text := c.builds[e.FailedBuild] + p.output.String()
+		fmt.Fprint(c.out, text)
+		c.excerpt(e.Package, text)
 		c.fail(e.Package)
 	}
 	if len(p.order) == 0 && e.Action != "fail" {
@@ -144,6 +147,7 @@ func (c *counter) count(p *packageRun, e event, name string) {
 	case !t.ran:
 	case t.action == "fail", t.action == "" && e.Action == "fail": // the latter was running when the package died
 		fmt.Fprint(c.out, t.output.String())
+		c.excerpt(full, t.output.String()) // a parent's too: go test takes the panic of a subtest for its parent's
 		if !p.failedBelow(name) {
 			c.fail(full)
 		}
@@ -168,10 +172,22 @@ func (c *counter) fail(name string) {
 	c.failures = append(c.failures, name)
 }
 
-// summary names what did not pass and closes with the count.
+// excerpt keeps what is worth repeating at the end.
+func (c *counter) excerpt(name, output string) {
+	if text := excerpt(output); text != "" {
+		c.excerpts = append(c.excerpts, "FAIL "+name+":\n"+text)
+	}
+}
+
+// summary names what did not pass and closes with the count. Why a test failed
+// was printed when its package ended, far above in a long log: the part that
+// tells most stands here again.
 func (c *counter) summary() {
 	for _, s := range c.skips {
 		fmt.Fprintf(c.out, "SKIP %s\n", s)
+	}
+	for _, e := range c.excerpts {
+		fmt.Fprintf(c.out, "\n%s", e)
 	}
 	for _, f := range c.failures {
 		fmt.Fprintf(c.out, "FAIL %s\n", f)

@@ -1,6 +1,7 @@
 // Command testsum runs `go test -json` with the arguments it is given, prints
-// one line per package and the output of what failed, and ends with a line of
-// the form "12 passed, 0 failed, 1 skipped". It fails when a test failed and,
+// one line per package and the output of what failed, and ends with the last
+// lines of each failure once more and a line of the form
+// "12 passed, 0 failed, 1 skipped". It fails when a test failed and,
 // where the environment says CI=true, also when one was skipped.
 package main
 
