@@ -64,17 +64,18 @@ type App struct {
 	guard   *leftover.Guard
 	deps    *rpc.Deps
 	refs    inforefs.Interceptors
-	writes  housekeeping.Interceptors
 	journal journal.Interceptors
-	// suspects are the repositories in which a sync has failed.
-	suspects suspect.Interceptors
-	run      *rundir.Dir
-	cgroups  *cgroup.Manager // nil without
-	limits   limits
-	cert     *certificate // of the TLS listener; nil without
-	token    string       // of the internal socket
-	parts    []lifecycle.Part
-	closers  []func() error // in the order of opening
+	// scheduler keeps the repositories that are written to, marks those in which a sync
+	// has failed.
+	scheduler *housekeeping.Scheduler
+	marks     *suspect.Marks
+	run       *rundir.Dir
+	cgroups   *cgroup.Manager // nil without
+	limits    limits
+	cert      *certificate // of the TLS listener; nil without
+	token     string       // of the internal socket
+	parts     []lifecycle.Part
+	closers   []func() error // in the order of opening
 }
 
 // New opens everything that gitaly needs, in order, and closes what it opened when
@@ -209,7 +210,7 @@ func (a *App) wire(ctx context.Context) error {
 	}
 	clones := clone.New(git, remotes, a.cfg.Remote.MaxSnapshotBytes)
 	keeper := housekeeping.New(housekeeping.Options{
-		Git: git, Sweeper: a.guard, Marks: a.suspects.Marks, Observer: a.metrics, Log: a.log, Now: time.Now, Parallel: a.cfg.Housekeeping.MaxConcurrency,
+		Git: git, Sweeper: a.guard, Marks: a.marks, Observer: a.metrics, Log: a.log, Now: time.Now, Parallel: a.cfg.Housekeeping.MaxConcurrency,
 	})
 	a.deps = &rpc.Deps{
 		Locator: a.locator, Git: git, Incoming: &object.Incoming{}, Protocols: a.metrics, Log: a.log, Version: Version, Now: time.Now, Ready: a.ready,
@@ -221,7 +222,7 @@ func (a *App) wire(ctx context.Context) error {
 		Pools:  pool.New(pool.Options{Git: git, Remotes: remotes, Keeper: keeper, Writers: a.guard, Log: a.log}),
 		Packs:  packs,
 	}
-	a.writes = housekeeping.Interceptors{Scheduler: housekeeping.NewScheduler(a.deps.Housekeeping), Locator: a.locator}
+	a.scheduler = housekeeping.NewScheduler(a.deps.Housekeeping)
 	a.checkMarked()
 	return nil
 }

@@ -94,7 +94,7 @@ func (a *App) packs(git *gitcmd.Factory, setup pack.HookSetup) (*pack.Service, e
 		return nil, err
 	}
 	return pack.New(pack.Options{
-		Git: git, Hooks: setup, Journal: a.journal.Journal, Suspect: a.suspects.Marks.Mark, Log: a.log, FinishTimeout: finishTimeout, Idle: a.cfg.Timeout.TransferIdle.D(),
+		Git: git, Hooks: setup, Journal: a.journal.Journal, Suspect: a.marks.Mark, Log: a.log, FinishTimeout: finishTimeout, Idle: a.cfg.Timeout.TransferIdle.D(),
 		UploadPackNegotiation:    a.cfg.Timeout.UploadPackNegotiation.D(),
 		UploadArchiveNegotiation: a.cfg.Timeout.UploadArchiveNegotiation.D(),
 		Cache:                    cache,

@@ -21,8 +21,10 @@ import (
 	"gitsplit/kit/lifecycle"
 	"gitsplit/kit/netx"
 	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/housekeeping"
 	"gitsplit/services/gitaly/internal/limit"
 	"gitsplit/services/gitaly/internal/rpc"
+	"gitsplit/services/gitaly/internal/suspect"
 )
 
 // stopReserve is what a server's part keeps beyond its drain for cutting calls:
@@ -61,7 +63,7 @@ func (a *App) listen() error {
 	for _, st := range a.locator.Storages() {
 		a.parts = append(a.parts, background("removals of "+st.Name, st.RetryRemovals))
 	}
-	a.parts = append(a.parts, background("push journal", a.journal.Journal.Run), background("housekeeping", a.writes.Scheduler.Run), background("checks", a.probes.Run), background("adaptive limits", a.adapt),
+	a.parts = append(a.parts, background("push journal", a.journal.Journal.Run), background("housekeeping", a.scheduler.Run), background("checks", a.probes.Run), background("adaptive limits", a.adapt),
 		background("leftovers", a.sweep), background("temporary files", a.sweepTemp),
 		a.part("internal socket", a.internalServer(), time.Second, internal),
 		a.part("gRPC", a.externalServer(token, previous), a.cfg.GracefulRestartTimeout.D(), external...))
@@ -196,14 +198,17 @@ func (a *App) authentication(token, previous string, enforced bool) gitalyauth.O
 // outermost, so that refused calls have them too; then metrics; then the token;
 // then the limits, so that a call that waits does not outlive its token; then what
 // settles the pushes of a dead gitaly; then what keeps the cache of references true;
-// then what marks repositories in which a sync failed; then what counts writes. limits is nil for the hooks, whose pushes have their turn.
+// then what marks repositories in which a sync failed; then what counts writes.
+// limits is nil for the hooks, whose pushes have their turn.
 func (a *App) newServer(auth gitalyauth.Options, limits *limit.Interceptors) *grpc.Server {
 	unary := []grpc.UnaryServerInterceptor{a.metrics.Unary, gitalyauth.UnaryInterceptor(auth)}
 	stream := []grpc.StreamServerInterceptor{a.metrics.Stream, gitalyauth.StreamInterceptor(auth)}
 	if limits != nil {
 		unary, stream = append(unary, limits.Unary), append(stream, limits.Stream)
 	}
-	unary, stream = append(unary, a.journal.Unary, a.refs.Unary, a.suspects.Unary, a.writes.Unary), append(stream, a.journal.Stream, a.refs.Stream, a.suspects.Stream, a.writes.Stream)
+	suspects, writes := suspect.Interceptors(a.marks, a.locator), housekeeping.Interceptors(a.scheduler, a.locator)
+	unary = append(unary, a.journal.Unary, a.refs.Unary, suspects.Unary, writes.Unary)
+	stream = append(stream, a.journal.Stream, a.refs.Stream, suspects.Stream, writes.Stream)
 	options := grpcx.ServerOptions(grpcx.Options{
 		Log: a.log, ExposeInternal: true, Texts: map[codes.Code]string{codes.Aborted: rpc.AbortedText},
 	}, unary, stream)

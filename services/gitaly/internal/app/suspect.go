@@ -8,12 +8,11 @@ import (
 // openMarks reads which repositories are to be checked.
 func (a *App) openMarks() error {
 	var err error
-	a.suspects.Locator = a.locator
-	if a.suspects.Marks, err = suspect.Open(suspect.Options{Log: a.log, Due: a.check}, a.locator.Storages()...); err != nil {
+	if a.marks, err = suspect.Open(suspect.Options{Log: a.log, Due: a.check}, a.locator.Storages()...); err != nil {
 		return err
 	}
 	for _, st := range a.locator.Storages() {
-		a.metrics.WatchSuspects(st.Name, func() int { return len(a.suspects.Marks.List(st.Name)) })
+		a.metrics.WatchSuspects(st.Name, func() int { return len(a.marks.List(st.Name)) })
 	}
 	return nil
 }
@@ -21,7 +20,7 @@ func (a *App) openMarks() error {
 // checkMarked makes housekeeping look at what was marked before.
 func (a *App) checkMarked() {
 	for _, st := range a.locator.Storages() {
-		for _, path := range a.suspects.Marks.List(st.Name) {
+		for _, path := range a.marks.List(st.Name) {
 			a.check(st.Name, path)
 		}
 	}
@@ -30,6 +29,6 @@ func (a *App) checkMarked() {
 // check makes housekeeping look at a repository that is marked.
 func (a *App) check(storageName, path string) {
 	if repo, err := a.locator.Locate(&gitalypb.Repository{StorageName: storageName, RelativePath: path}); err == nil {
-		a.writes.Scheduler.Check(repo)
+		a.scheduler.Check(repo)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/method"
 	"gitsplit/services/gitaly/internal/storage"
 )
 
@@ -16,7 +17,7 @@ import (
 // is optimized by heuristics. The next day goes on where the window closed.
 type Daily struct {
 	Manager      *Manager
-	Locator      Locator
+	Locator      method.Locator
 	Storages     []*storage.Storage
 	Hour, Minute int           // when the window opens, local time
 	Length       time.Duration // how long it is open

@@ -5,21 +5,14 @@ import (
 
 	"google.golang.org/grpc"
 
-	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/method"
-	"gitsplit/services/gitaly/internal/storage"
 )
-
-// Locator finds the place that a request names.
-type Locator interface {
-	Locate(repo *gitalypb.Repository) (*storage.Repo, error)
-}
 
 // Interceptors begin a new generation for each RPC that may change a repository. They
 // run behind what makes a call wait, and end before the caller has its answer.
 type Interceptors struct {
 	Cache   *Cache
-	Locator Locator
+	Locator method.Locator
 }
 
 // write begins a change of the repository that a request names; one that names none is

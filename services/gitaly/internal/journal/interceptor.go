@@ -5,20 +5,13 @@ import (
 
 	"google.golang.org/grpc"
 
-	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/method"
-	"gitsplit/services/gitaly/internal/storage"
 )
-
-// Locator finds the place that a request names.
-type Locator interface {
-	Locate(repo *gitalypb.Repository) (*storage.Repo, error)
-}
 
 // Interceptors settle what a dead gitaly has left in a repository before it is served.
 type Interceptors struct {
 	Journal *Journal
-	Locator Locator
+	Locator method.Locator
 }
 
 // Unary sees to unary RPCs.

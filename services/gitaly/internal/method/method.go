@@ -1,7 +1,7 @@
 // Package method knows what the protocol's descriptors say of each RPC: whether it
 // changes a repository, and where in its request that repository is named (the
 // options of gitaly/lint.proto). So limits, caches and housekeeping work for every
-// RPC without a list of their own.
+// RPC without a list of their own; what only wants to know how RPCs ended is Outcomes.
 package method
 
 import (
