@@ -31,12 +31,12 @@ func TestLocal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, push := range pushes {
-		u := gitwire.Update{Ref: "refs/heads/main", Old: push.Old, New: push.New, Pack: push.Pack}
+		u := gitwire.Move("refs/heads/main", push.Old, push.New, push.Pack)
 		if _, err := local(t.Context(), dir, "receive-pack", func(p gitwire.Pipe) (int64, error) { return 0, gitwire.Send(p, u) }); err != nil {
 			t.Fatal(err)
 		}
 	}
-	u := gitwire.Update{Ref: "refs/heads/main", Old: pushes[0].Old, New: pushes[0].New, Pack: pushes[0].Pack}
+	u := gitwire.Move("refs/heads/main", pushes[0].Old, pushes[0].New, pushes[0].Pack)
 	if _, err := local(t.Context(), dir, "receive-pack", func(p gitwire.Pipe) (int64, error) { return 0, gitwire.Send(p, u) }); err == nil {
 		t.Error("a push from an old value was reported as good")
 	}

@@ -89,16 +89,16 @@ func (w Web) List(ctx context.Context, ref string) (string, error) {
 }
 
 // Send pushes.
-func (w Web) Send(ctx context.Context, u Update) error {
+func (w Web) Send(ctx context.Context, push Push) error {
 	if err := w.advertised(ctx, "git-receive-pack", skip); err != nil {
 		return err
 	}
-	body, err := w.post(ctx, "git-receive-pack", u.request())
+	body, err := w.post(ctx, "git-receive-pack", push.request())
 	if err != nil {
 		return err
 	}
 	defer body.Close() //nolint:errcheck // read to its end, or given up
-	return readReport(body, u.Ref)
+	return push.readReport(body)
 }
 
 // advertised reads what the server says of itself: with protocol v2 as use does,

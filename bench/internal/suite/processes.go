@@ -43,8 +43,8 @@ func (s *Suite) traced(ctx context.Context) (ours, theirs, clone []string, err e
 	if err := errors.Join(s.place(ctx, "traced", fixture.Small(), web, s.file), os.RemoveAll(filepath.Join(s.file.Dir("traced"), "hooks"))); err != nil {
 		return nil, nil, nil, err
 	}
-	update := func(i int) gitwire.Update {
-		return gitwire.Update{Ref: main, Old: pushes[i].Old, New: pushes[i].New, Pack: pushes[i].Pack}
+	update := func(i int) gitwire.Push {
+		return gitwire.Move(main, pushes[i].Old, pushes[i].New, pushes[i].Pack)
 	}
 	if err := web.Web("traced").Send(ctx, update(0)); err != nil { // what is started once and kept
 		return nil, nil, nil, err
@@ -79,7 +79,7 @@ func (s *Suite) during(ctx context.Context, pid int, what string, do func() erro
 }
 
 // alone pushes to git on a local path.
-func (s *Suite) alone(ctx context.Context, u gitwire.Update) ([]string, error) {
+func (s *Suite) alone(ctx context.Context, u gitwire.Push) ([]string, error) {
 	file := s.tracePath("git-push")
 	p, err := gitwire.Start(ctx, "strace", "--follow-forks", "--trace=execve", "--signal=none", "--string-limit=400", "--output="+file, "git", "receive-pack", s.file.Dir("traced"))
 	if err != nil {

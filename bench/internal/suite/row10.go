@@ -79,11 +79,19 @@ func memoryTable(sec *report.Section, title string, m map[string]int64) {
 	sec.Tables = append(sec.Tables, t)
 }
 
-// idleSessions logs in many times and is silent. One address may have 64 connections,
-// so the clients come from several, as clients do.
+// perAddress is how many clients come from one address, which may have 64 connections.
+const perAddress = 50
+
+// from lets the i-th of many clients come from an address of its own few, as clients do.
+func from(shell gitwire.Shell, i int) gitwire.Shell {
+	shell.From = fmt.Sprintf("127.0.%d.2", 1+i/perAddress)
+	return shell
+}
+
+// idleSessions logs in many times and is silent.
 func (s *Suite) idleSessions(ctx context.Context, sec *report.Section) error {
 	const target = "per idle SSH session at most 100 KiB"
-	count, perAddress := s.rounds(1000, 200), 50
+	count := s.rounds(1000, 200)
 	var open []*ssh.Client
 	defer func() {
 		for _, c := range open {
@@ -91,9 +99,7 @@ func (s *Suite) idleSessions(ctx context.Context, sec *report.Section) error {
 		}
 	}()
 	dial := func(i int) error {
-		shell := *s.ssh[0].Shell
-		shell.From = fmt.Sprintf("127.0.%d.2", 1+i/perAddress)
-		c, err := shell.Dial(ctx, nil)
+		c, err := from(*s.ssh[0].Shell, i).Dial(ctx, nil)
 		if err == nil {
 			open = append(open, c)
 		}

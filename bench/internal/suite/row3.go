@@ -115,7 +115,7 @@ func (s *Suite) keptPushes(ctx context.Context, pushes []fixture.Push, remotes [
 		out = append(out, side{r.Name, func(ctx context.Context, round int) (map[string]float64, error) {
 			began := time.Now()
 			p := pushes[round+1]
-			err := pushOn(ctx, r, c, name, gitwire.Update{Ref: main, Old: p.Old, New: p.New, Pack: p.Pack})
+			err := pushOn(ctx, r, c, name, gitwire.Move(main, p.Old, p.New, p.Pack))
 			return map[string]float64{wall.name: ms(time.Since(began))}, err
 		}})
 	}
@@ -123,7 +123,7 @@ func (s *Suite) keptPushes(ctx context.Context, pushes []fixture.Push, remotes [
 }
 
 // pushOn pushes over what the remote speaks: HTTP, an open SSH connection, or a local process.
-func pushOn(ctx context.Context, r peer.Remote, c *ssh.Client, name string, u gitwire.Update) error {
+func pushOn(ctx context.Context, r peer.Remote, c *ssh.Client, name string, u gitwire.Push) error {
 	var p interface {
 		gitwire.Pipe
 		Wait() error

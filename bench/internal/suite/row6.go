@@ -34,7 +34,7 @@ func (s *Suite) storm(ctx context.Context, sec *report.Section) error {
 		shallow bool
 		rounds  int
 		counts  []int
-	}{{"small", false, s.rounds(3, 1), []int{20, most}}, {"large", true, 1, []int{20}}, {"large", false, 1, []int{10}}} {
+	}{{"small", false, s.rounds(3, 1), []int{20, most}}, {"large", true, 1, []int{20, most}}, {"large", false, 1, []int{10}}} {
 		for _, n := range v.counts {
 			s.storms(ctx, sec, remotes, v.repo, v.shallow, v.rounds, n)
 		}
@@ -100,6 +100,8 @@ func (s *Suite) fetchOnce(ctx context.Context, r peer.Remote, repo string, w git
 		_, err := r.Web(repo).Fetch(ctx, w)
 		return 0, err
 	case r.Shell != nil:
+		shell := from(*r.Shell, i)
+		r.Shell = &shell
 		return 0, fetchSSH(ctx, r, repo, w)
 	}
 	used := filepath.Join(s.site.Home, fmt.Sprintf("used-%d", i))

@@ -157,7 +157,7 @@ func (c *crowd) push(ctx context.Context, n int) error {
 		return fmt.Errorf("%s has no more to push", m.name)
 	}
 	p := c.pushes[m.next]
-	if err := c.web(m).Send(ctx, gitwire.Update{Ref: main, Old: p.Old, New: p.New, Pack: p.Pack}); err != nil {
+	if err := c.web(m).Send(ctx, gitwire.Move(main, p.Old, p.New, p.Pack)); err != nil {
 		return err
 	}
 	m.next++
