@@ -71,31 +71,38 @@ func credentials(sys System) error {
 	return banner.Print(sys.Stdout, h, set)
 }
 
-// provision is `gitsplit provision`. What it prints at its end is kept beside the
-// secrets, for gitsplit-inside.
-func provision(sys System) error {
+// openContainers reads what containers are to be set up with, and takes the lock of
+// their home.
+func openContainers(sys System) (_ containers.Plan, unlock func(), err error) {
 	set, h, err := load(sys)
 	if err != nil {
-		return err
+		return containers.Plan{}, nil, err
 	}
 	plan, err := containers.Load(sys.LookupEnv, h, set)
 	if err != nil {
-		return err
+		return containers.Plan{}, nil, err
 	}
-	unlock, err := open(h)
+	unlock, err = open(h)
+	return plan, unlock, err
+}
+
+// provision is `gitsplit provision`. What it prints at its end is kept beside the
+// secrets, for gitsplit-inside.
+func provision(sys System) error {
+	plan, unlock, err := openContainers(sys)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := errors.Join(makeSecrets(sys, set, h), plan.Write()); err != nil {
+	if err := errors.Join(makeSecrets(sys, plan.Settings, plan.Home), plan.Write()); err != nil {
 		return err
 	}
 	compose, _ := sys.LookupEnv(containers.VarCompose)
 	var text bytes.Buffer
-	if err := banner.PrintCompose(&text, h, set, compose); err != nil {
+	if err := banner.PrintCompose(&text, plan.Home, plan.Settings, compose); err != nil {
 		return err
 	}
-	if err := durable.WriteFile(h.Secret("credentials"), text.Bytes(), 0o600); err != nil {
+	if err := durable.WriteFile(plan.Home.Secret("credentials"), text.Bytes(), 0o600); err != nil {
 		return err
 	}
 	_, err = sys.Stdout.Write(text.Bytes())
@@ -105,15 +112,7 @@ func provision(sys System) error {
 // configure is `gitsplit configure`. Where the SSH host keys are, it also writes down
 // their public halves for clients, for gitsplit-inside to show.
 func configure(sys System) error {
-	set, h, err := load(sys)
-	if err != nil {
-		return err
-	}
-	plan, err := containers.Load(sys.LookupEnv, h, set)
-	if err != nil {
-		return err
-	}
-	unlock, err := open(h)
+	plan, unlock, err := openContainers(sys)
 	if err != nil {
 		return err
 	}
@@ -122,9 +121,9 @@ func configure(sys System) error {
 	if err := plan.Configure(mounted); err != nil {
 		return err
 	}
-	keys, err := h.ReadHostKeys()
+	keys, err := plan.Home.ReadHostKeys()
 	if err != nil || len(keys) == 0 {
 		return err
 	}
-	return banner.WriteKnownHosts(h, set, keys)
+	return banner.WriteKnownHosts(plan.Home, plan.Settings, keys)
 }
