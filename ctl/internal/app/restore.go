@@ -17,34 +17,28 @@ import (
 // restore is `gitsplit restore` for a home, which may not exist yet: it makes the
 // home and its database cluster as a first start does, starts PostgreSQL and
 // gitaly alone, and has rails-api restore. The lock keeps `gitsplit up` away.
-func restore(ctx context.Context, sys System, set settings.Settings, h home.Home, args []string) (err error) {
-	if err := checkPrograms(sys.Bin); err != nil {
-		return err
-	}
-	unlock, err := open(h)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	ctx, insist, cancel := onSignals(ctx, sys)
-	defer cancel()
-	if err := clearLeftovers(ctx, sys, h); err != nil {
-		return err
-	}
-	plan, err := prepare(ctx, sys, set, h, true)
-	if err != nil {
-		return err
-	}
-	r, err := newRunner(sys, plan, services.Postgres, services.Gitaly)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.close()) }()
+func restore(ctx context.Context, sys System, set settings.Settings, h home.Home, args []string) error {
+	return alone(ctx, sys, h, func(ctx context.Context, insist <-chan struct{}) (err error) {
+		plan, err := prepare(ctx, sys, set, h, true)
+		if err != nil {
+			return err
+		}
+		r, err := newRunner(sys, plan, services.Postgres, services.Gitaly)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, r.close()) }()
+		return r.restore(ctx, insist, append(args, "--next", "gitsplit up"))
+	})
+}
+
+// restore keeps everything running until rails-api has restored.
+func (r *runner) restore(ctx context.Context, insist <-chan struct{}, args []string) error {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	result := make(chan error, 1)
-	err = r.run(running, insist, func() {
-		go func() { result <- runRails(ctx, sys, h, append(args, "--next", "gitsplit up")); stop() }()
+	err := r.run(running, insist, func() {
+		go func() { result <- runRails(ctx, r.sys, r.plan.Home, args); stop() }()
 	})
 	select {
 	case done := <-result:

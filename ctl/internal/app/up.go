@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gitsplit/ctl/internal/banner"
+	"gitsplit/ctl/internal/home"
 	"gitsplit/ctl/internal/logs"
 	"gitsplit/ctl/internal/services"
 	"gitsplit/ctl/internal/status"
@@ -20,12 +21,35 @@ import (
 const self = "gitsplit"
 
 // up is `gitsplit up`. It returns when every process is gone.
-func up(ctx context.Context, sys System) (err error) {
+func up(ctx context.Context, sys System) error {
 	began := time.Now()
 	set, h, err := load(sys)
 	if err != nil {
 		return err
 	}
+	return alone(ctx, sys, h, func(ctx context.Context, insist <-chan struct{}) (err error) {
+		if err := set.CheckPorts(ctx); err != nil {
+			return err
+		}
+		plan, err := prepare(ctx, sys, set, h, true)
+		if ctx.Err() != nil {
+			return nil // stopped before anything was started
+		}
+		if err != nil {
+			return err
+		}
+		r, err := newRunner(sys, plan, services.Names()...)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, r.close()) }()
+		return r.run(ctx, insist, func() { r.ready(time.Since(began)) })
+	})
+}
+
+// alone calls do while no other gitsplit uses the home and nothing is left of one that
+// was killed. The context of do ends at the first signal, insist is closed at the second.
+func alone(ctx context.Context, sys System, h home.Home, do func(ctx context.Context, insist <-chan struct{}) error) error {
 	if err := checkPrograms(sys.Bin); err != nil {
 		return err
 	}
@@ -39,22 +63,7 @@ func up(ctx context.Context, sys System) (err error) {
 	if err := clearLeftovers(ctx, sys, h); err != nil {
 		return err
 	}
-	if err := set.CheckPorts(ctx); err != nil {
-		return err
-	}
-	plan, err := prepare(ctx, sys, set, h, true)
-	if ctx.Err() != nil {
-		return nil // stopped before anything was started
-	}
-	if err != nil {
-		return err
-	}
-	r, err := newRunner(sys, plan, services.Names()...)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.close()) }()
-	return r.run(ctx, insist, func() { r.ready(time.Since(began)) })
+	return do(ctx, insist)
 }
 
 // onSignals ends the returned context at the first signal and closes insist at
