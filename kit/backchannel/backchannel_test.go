@@ -32,9 +32,9 @@ func TestSidechannels_manyOnOneConnection(t *testing.T) {
 	t.Parallel()
 	conn := dial(t, serve(t, plainText(), upper), plainText())
 	var wg sync.WaitGroup
-	for i := range 32 {
+	for i := range 16 { // more, and a busy machine needs longer than the handshake may take
 		wg.Go(func() {
-			stdin := strings.Repeat("x"+strconv.Itoa(i), 100_000)
+			stdin := strings.Repeat("x"+strconv.Itoa(i), 30_000)
 			var answer string
 			out, err := call(t, conn, "in", sidechannel.With(exchange(stdin, &answer)))
 			if err != nil || out != "in" || answer != strings.ToUpper(stdin) {
