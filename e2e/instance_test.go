@@ -109,7 +109,7 @@ func status(t *testing.T, s *stack.Stack) {
 // noProcesses fails the test if a process still works in home.
 func noProcesses(t *testing.T, home string) {
 	t.Helper()
-	eventually(t, 5*time.Second, func() string {
+	eventually(t, restTime, func() string {
 		files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 		var left []string
 		for _, file := range files {

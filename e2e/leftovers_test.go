@@ -84,7 +84,7 @@ func cutPush(t *testing.T, s *stack.Stack, c *client, dir string, signal syscall
 // clean fails the test if something is left 5 s after a push ended.
 func clean(t *testing.T, s *stack.Stack) {
 	t.Helper()
-	eventually(t, 5*time.Second, func() string {
+	eventually(t, restTime, func() string {
 		left, err := s.Leftovers(t.Context())
 		if err != nil {
 			return err.Error()

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"gitsplit/e2e/internal/user"
 	"gitsplit/e2e/stack"
@@ -74,7 +73,7 @@ func TestLimits(t *testing.T) {
 					t.Errorf("%s held %d MiB, want at most %d", program, held>>20, mostResident>>20)
 				}
 			}
-			eventually(t, 5*time.Second, func() string {
+			eventually(t, restTime, func() string {
 				left, err := s.Leftovers(t.Context())
 				if err != nil {
 					return err.Error()

@@ -171,6 +171,10 @@ func TestTwoRepositoriesAtOnce(t *testing.T) {
 	})
 }
 
+// restTime bounds the wait until nothing is left of pushes and processes. It takes five
+// seconds at most, on a machine with nothing else to do.
+const restTime = 30 * time.Second
+
 // eventually waits until check returns "", or fails with its last complaint.
 func eventually(t *testing.T, within time.Duration, check func() string) {
 	t.Helper()
