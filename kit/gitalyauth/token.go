@@ -8,7 +8,6 @@ package gitalyauth
 
 import (
 	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/hex"
 	"slices"
 	"strconv"
@@ -17,19 +16,17 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	tokens "gitsplit/kit/gitalyauth/token"
 )
 
 const (
-	version  = "v2"
 	validity = 30 * time.Second // before and after the server's now, both ends included
 	maxToken = 4096             // nothing longer is looked at
 )
 
 // Sign makes the token for a call at the time now.
-func Sign(secret []byte, now time.Time) string {
-	ts := strconv.FormatInt(now.Unix(), 10)
-	return version + "." + hex.EncodeToString(mac(secret, ts)) + "." + ts
-}
+func Sign(secret []byte, now time.Time) string { return tokens.Sign(secret, now) }
 
 // Check verifies a token (without the scheme word) against the secrets, two while they change. Its errors are gRPC
 // statuses with the codes and texts of the protocol: Unauthenticated for what is no token, PermissionDenied for a wrong one.
@@ -41,14 +38,16 @@ func Check(secrets [][]byte, token string, now time.Time) error {
 	if len(parts) != 3 {
 		return errUnauthenticated()
 	}
-	if parts[0] != version {
+	if parts[0] != tokens.Version {
 		return denied("invalid token version")
 	}
 	signature, err := hex.DecodeString(parts[1])
 	if err != nil {
 		return errUnauthenticated()
 	}
-	ours := func(secret []byte) bool { return len(secret) > 0 && hmac.Equal(mac(secret, parts[2]), signature) }
+	ours := func(secret []byte) bool {
+		return len(secret) > 0 && hmac.Equal(tokens.MAC(secret, parts[2]), signature)
+	}
 	if !slices.ContainsFunc(secrets, ours) {
 		return denied("wrong hmac signature")
 	}
@@ -70,12 +69,6 @@ func Check(secrets [][]byte, token string, now time.Time) error {
 // text of the protocol.
 func clocks(by time.Duration, where string) string {
 	return ": the clocks of the two services differ: the caller's is " + by.Round(time.Second).String() + " " + where
-}
-
-func mac(secret []byte, message string) []byte {
-	h := hmac.New(sha256.New, secret)
-	h.Write([]byte(message))
-	return h.Sum(nil)
 }
 
 func errUnauthenticated() error {

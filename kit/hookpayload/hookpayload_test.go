@@ -2,11 +2,13 @@ package hookpayload_test
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"gitsplit/kit/hookpayload"
+	"gitsplit/kit/hookpayload/plain"
 	"gitsplit/proto/go/gitalypb"
 	"google.golang.org/protobuf/testing/protocmp"
 )
@@ -111,4 +113,41 @@ func FuzzDecode(f *testing.F) {
 			t.Skip() // protojson refuses invalid UTF-8, which Decode refuses as well
 		}
 	})
+}
+
+// TestRepositoryMessage compares the two ways to read the repository.
+func TestRepositoryMessage(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		`{}`, `{"storageName":"s","relativePath":"r.git","gitObjectDirectory":"o","gitAlternateObjectDirectories":["a","b"],"glRepository":"g","glProjectPath":"p"}`,
+		`{"storage_name":"s","relative_path":"r.git","git_object_directory":"o","git_alternate_object_directories":["a"],"gl_repository":"g","gl_project_path":"p"}`,
+		`{"storageName":null,"newField":{"a":[1]}}`, `{"storageName":"\u00fc"}`,
+		``, `x`, `[]`, `"text"`, `{"storageName":1}`, `{"gitAlternateObjectDirectories":"a"}`,
+	} {
+		raw, err := json.Marshal(map[string]string{"repository": text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		value := base64.StdEncoding.EncodeToString(raw)
+		whole, wantErr := hookpayload.Decode(value)
+		p, err := plain.Decode(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := p.RepositoryMessage()
+		if (err == nil) != (wantErr == nil) {
+			t.Errorf("%s: %v, want %v", text, err, wantErr)
+		}
+		if err != nil {
+			continue
+		}
+		w := whole.Repository
+		want := plain.Repository{
+			StorageName: w.GetStorageName(), RelativePath: w.GetRelativePath(), GitObjectDirectory: w.GetGitObjectDirectory(),
+			GitAlternateObjectDirectories: w.GetGitAlternateObjectDirectories(), GLRepository: w.GetGlRepository(), GLProjectPath: w.GetGlProjectPath(),
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", text, diff)
+		}
+	}
 }

@@ -2,19 +2,15 @@ package relay
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
+	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/metadata"
-
-	"gitsplit/kit/gitalyauth"
-	"gitsplit/kit/hookpayload"
-	"gitsplit/proto/go/gitalypb"
+	"gitsplit/kit/gitalyauth/token"
+	"gitsplit/kit/hookpayload/plain"
+	"gitsplit/services/hooks/internal/call"
 )
 
 // Metadata of the calls (wire/gitaly.md §3), and the variable with the push's id.
@@ -24,54 +20,45 @@ const (
 	correlationEnv = "CORRELATION_ID"
 )
 
-// client is one connection to gitaly's internal socket.
+// client asks gitaly on its internal socket.
 type client struct {
-	ctx     context.Context //nolint:containedctx // the process makes one call
-	conn    *grpc.ClientConn
-	api     gitalypb.HookServiceClient
-	payload hookpayload.Payload
-	environ []string
+	payload    plain.Payload
+	repository plain.Repository
+	environ    []string
 }
 
-func newClient(ctx context.Context, p hookpayload.Payload, environ []string) (*client, error) {
-	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy(), grpc.WithDisableServiceConfig(),
+// call calls a method of HookService. Keys of metadata are lower-case on the wire.
+func (c *client) call(ctx context.Context, method string, messages io.Reader, metadata ...string) (*call.Call, error) {
+	md := http.Header{"User-Agent": {"gitaly-hooks"}}
+	metadata = append(metadata, clientNameKey, "gitaly-hooks")
+	if secret := c.payload.InternalSocketToken; secret != "" {
+		metadata = append(metadata, "authorization", "Bearer "+token.Sign([]byte(secret), time.Now()))
 	}
-	if p.InternalSocketToken != "" {
-		options = append(options, grpc.WithPerRPCCredentials(gitalyauth.Credentials(p.InternalSocketToken)))
+	if id := getenv(c.environ, correlationEnv); id != "" {
+		metadata = append(metadata, correlationKey, id)
 	}
-	conn, err := grpc.NewClient("unix://"+p.InternalSocket, options...)
-	if err != nil {
-		return nil, fmt.Errorf("dial gitaly: %w", err)
+	if u := c.payload.UserDetails; u != nil {
+		metadata = append(metadata, "user_id", u.UserID, "username", u.Username, "remote_ip", u.RemoteIP)
 	}
-	md := []string{clientNameKey, "gitaly-hooks"}
-	if id := getenv(environ, correlationEnv); id != "" {
-		md = append(md, correlationKey, id)
+	for i := 0; i < len(metadata); i += 2 {
+		md.Set(metadata[i], metadata[i+1])
 	}
-	if u := p.UserDetails; u != nil {
-		md = append(md, "user_id", u.UserID, "username", u.Username, "remote_ip", u.RemoteIP)
-	}
-	return &client{
-		ctx: metadata.AppendToOutgoingContext(ctx, md...), conn: conn, api: gitalypb.NewHookServiceClient(conn),
-		payload: p, environ: environ,
-	}, nil
+	return call.Make(ctx, c.payload.InternalSocket, "/gitaly.HookService/"+method, md, messages)
 }
-
-func (c *client) close() { _ = c.conn.Close() }
 
 // run makes the call and returns the exit status.
-func (c *client) run(name string, args []string, s Streams) (int32, error) {
+func (c *client) run(ctx context.Context, name string, args []string, s Streams) (int32, error) {
 	switch name {
 	case "pre-receive":
-		return c.preReceive(s)
+		return c.preReceive(ctx, s)
 	case "post-receive":
-		return c.postReceive(s)
+		return c.postReceive(ctx, s)
 	case "update":
-		return c.update(args, s)
+		return c.update(ctx, args, s)
 	case packObjects:
-		return c.packObjects(args, s)
+		return c.packObjects(ctx, args, s)
 	}
-	return c.referenceTransaction(args, s)
+	return c.referenceTransaction(ctx, args, s)
 }
 
 // pushOptions reads what git tells of the push.
@@ -94,63 +81,4 @@ func getenv(environ []string, key string) string {
 		}
 	}
 	return ""
-}
-
-// response is what all hooks answer.
-type response interface {
-	GetStdout() []byte
-	GetStderr() []byte
-	GetExitStatus() *gitalypb.ExitStatus
-}
-
-// receive writes the answers until the end and returns the exit status. An answer
-// without one is no permission.
-func receive[R response](recv func() (R, error), s Streams) (int32, error) {
-	status, seen := int32(0), false
-	for {
-		resp, err := recv()
-		if errors.Is(err, io.EOF) {
-			if !seen {
-				return 1, io.ErrUnexpectedEOF
-			}
-			return status, nil
-		}
-		if err != nil {
-			return 1, err
-		}
-		if _, err := s.Stderr.Write(resp.GetStderr()); err != nil {
-			return 1, fmt.Errorf("write stderr: %w", err)
-		}
-		if _, err := s.Stdout.Write(resp.GetStdout()); err != nil {
-			return 1, fmt.Errorf("write stdout: %w", err)
-		}
-		if e := resp.GetExitStatus(); e != nil {
-			status, seen = e.GetValue(), true
-		}
-	}
-}
-
-// chunk is the largest piece of stdin in one message.
-const chunk = 128 << 10
-
-// send copies stdin and half-closes. An RPC that ended meanwhile is no error here:
-// receive learns why.
-func send(stdin io.Reader, message func([]byte) error, closeSend func() error) error {
-	buf := make([]byte, chunk)
-	for {
-		n, err := stdin.Read(buf)
-		if n > 0 {
-			if err := message(buf[:n]); errors.Is(err, io.EOF) {
-				return nil
-			} else if err != nil {
-				return err
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return closeSend()
-		}
-		if err != nil {
-			return fmt.Errorf("read stdin: %w", err)
-		}
-	}
 }

@@ -2,6 +2,8 @@ package relay
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,10 +11,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"google.golang.org/grpc/metadata"
-
 	"gitsplit/kit/pktline"
-	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/hooks/internal/call"
 )
 
 // socketKey names the metadata with the path of the socket for the data, which has
@@ -30,11 +30,11 @@ const readSize = 128 << 10
 
 // packObjects has gitaly make the pack. The RPC carries what is asked; the data travels
 // on a Unix socket of this process, to which gitaly connects.
-func (c *client) packObjects(args []string, s Streams) (int32, error) {
+func (c *client) packObjects(ctx context.Context, args []string, s Streams) (int32, error) {
 	if len(args) < 2 || args[0] != "git" {
 		return 1, fmt.Errorf("%w: want git pack-objects, got %q", errUsage, args)
 	}
-	dir, ln, err := c.listen()
+	dir, ln, err := c.listen(ctx)
 	if err != nil {
 		return 1, err
 	}
@@ -43,11 +43,11 @@ func (c *client) packObjects(args []string, s Streams) (int32, error) {
 		_ = os.RemoveAll(dir)
 	}
 	defer forget()
-	c.ctx = metadata.AppendToOutgoingContext(c.ctx, socketKey, filepath.Join(dir, socketName))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := c.api.PackObjectsHookWithSidechannel(c.ctx, c.packRequest(args[1:]))
-		ended <- err
+		ended <- c.askForPack(ctx, args[1:], filepath.Join(dir, socketName))
 		_ = ln.Close() // nobody connects any more
 	}()
 	conn, err := ln.Accept()
@@ -56,7 +56,7 @@ func (c *client) packObjects(args []string, s Streams) (int32, error) {
 	}
 	forget()
 	if err := exchange(conn, s); err != nil {
-		c.close() // nobody is left to take the pack
+		cancel() // nobody is left to take the pack
 		return 1, errors.Join(<-ended, err)
 	}
 	if err := <-ended; err != nil {
@@ -67,7 +67,7 @@ func (c *client) packObjects(args []string, s Streams) (int32, error) {
 
 // listen opens the socket in a directory of its own, below gitaly's runtime directory
 // unless that has too long a name.
-func (c *client) listen() (dir string, ln net.Listener, err error) {
+func (c *client) listen(ctx context.Context) (dir string, ln net.Listener, err error) {
 	base, pattern := filepath.Join(c.payload.RuntimeDir, "chan.d"), ""
 	if c.payload.RuntimeDir == "" || len(base)+len("/1234567890/"+socketName) > maxSocketPath {
 		base, pattern = "", "gitaly"
@@ -75,18 +75,36 @@ func (c *client) listen() (dir string, ln net.Listener, err error) {
 	if dir, err = os.MkdirTemp(base, pattern); err != nil {
 		return "", nil, err
 	}
-	if ln, err = (&net.ListenConfig{}).Listen(c.ctx, "unix", filepath.Join(dir, socketName)); err != nil {
+	if ln, err = (&net.ListenConfig{}).Listen(ctx, "unix", filepath.Join(dir, socketName)); err != nil {
 		return "", nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return dir, ln, nil
 }
 
-func (c *client) packRequest(args []string) *gitalypb.PackObjectsHookWithSidechannelRequest {
-	req := &gitalypb.PackObjectsHookWithSidechannelRequest{Repository: c.payload.Repository, Args: args, EnvironmentVariables: c.environ}
-	if u := c.payload.UserDetails; u != nil {
-		req.GlId, req.GlUsername, req.GitProtocol, req.RemoteIp = u.UserID, u.Username, u.Protocol, u.RemoteIP
+// askForPack makes the call, whose answer has nothing in it.
+func (c *client) askForPack(ctx context.Context, args []string, socket string) error {
+	called, err := c.call(ctx, "PackObjectsHookWithSidechannel", bytes.NewReader(call.Frame(c.packRequest(args))), socketKey, socket)
+	if err != nil {
+		return err
 	}
-	return req
+	defer called.Close()
+	if _, err := called.Receive(); errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	} else if err != nil {
+		return err
+	}
+	if _, err := called.Receive(); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+func (c *client) packRequest(args []string) message {
+	m := always(nil, 1, repository(c.repository)).list(2, args)
+	if u := c.payload.UserDetails; u != nil {
+		m = with(with(with(with(m, 3, u.UserID), 5, u.Username), 6, u.Protocol), 7, u.RemoteIP)
+	}
+	return m.list(8, c.environ)
 }
 
 // exchange sends stdin and writes what comes back, until gitaly closes.

@@ -12,11 +12,9 @@ import (
 	"io"
 	"path/filepath"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"gitsplit/kit/fault"
-	"gitsplit/kit/hookpayload"
+	"gitsplit/kit/hookpayload/plain"
+	"gitsplit/services/hooks/internal/call"
 )
 
 // Streams are the process's own.
@@ -29,12 +27,12 @@ type Streams struct {
 const failure = "error executing git hook"
 
 // hooks are the names that git calls us by.
-var hooks = map[string]hookpayload.Hook{ //nolint:gochecknoglobals // a constant
-	"pre-receive":           hookpayload.PreReceive,
-	"update":                hookpayload.Update,
-	"post-receive":          hookpayload.PostReceive,
-	"reference-transaction": hookpayload.ReferenceTransaction,
-	packObjects:             hookpayload.PackObjects,
+var hooks = map[string]plain.Hook{ //nolint:gochecknoglobals // a constant
+	"pre-receive":           plain.PreReceive,
+	"update":                plain.Update,
+	"post-receive":          plain.PostReceive,
+	"reference-transaction": plain.ReferenceTransaction,
+	packObjects:             plain.PackObjects,
 }
 
 // packObjects is the name of the program itself: upload-pack runs "gitaly-hooks git
@@ -55,7 +53,7 @@ func Main(ctx context.Context, args, environ []string, s Streams) int {
 	if !ok {
 		return fail(s, fmt.Errorf("%w: %q", errUsage, name))
 	}
-	payload, err := hookpayload.FromEnv(environ)
+	payload, repo, err := decode(environ)
 	if err != nil {
 		return fail(s, fmt.Errorf("error when getting hooks payload: %w", err))
 	}
@@ -65,26 +63,31 @@ func Main(ctx context.Context, args, environ []string, s Streams) int {
 	if fault.Enabled {
 		points := map[string]string{"pre-receive": fault.AfterPack, "update": fault.BeforeRef, "post-receive": fault.AfterRefs}
 		if point, ok := points[name]; ok {
-			fault.Point(ctx, point, payload.Repository.GetGlRepository())
+			fault.Point(ctx, point, repo.GLRepository)
 		}
 	}
-	c, err := newClient(ctx, payload, environ)
-	if err != nil {
-		return fail(s, errors.New(failure))
-	}
-	defer c.close()
-	code, err := c.run(name, args[1:], s)
+	c := &client{payload: payload, repository: repo, environ: environ}
+	code, err := c.run(ctx, name, args[1:], s)
 	if errors.Is(err, errUsage) {
 		return fail(s, err)
 	}
 	if err != nil {
 		code := fail(s, errors.New(failure))
-		if status.Code(err) == codes.ResourceExhausted {
+		if st := (*call.Status)(nil); errors.As(err, &st) && st.Code == call.ResourceExhausted {
 			return fail(s, errExhausted)
 		}
 		return code
 	}
 	return int(code)
+}
+
+func decode(environ []string) (plain.Payload, plain.Repository, error) {
+	p, err := plain.FromEnv(environ)
+	if err != nil {
+		return p, plain.Repository{}, err
+	}
+	repo, err := p.RepositoryMessage()
+	return p, repo, err
 }
 
 // skip reports whether a hook has nothing to tell gitaly.
