@@ -107,10 +107,7 @@ func (s Blob) pointers(
 		}
 		return out.add(info.OID, data)
 	})
-	if err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(err)
 }
 
 // sendPointers is pointers for blobs that have been read.

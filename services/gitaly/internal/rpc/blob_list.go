@@ -39,10 +39,7 @@ func (s Blob) ListBlobs(req *gitalypb.ListBlobsRequest, stream gitalypb.BlobServ
 		})
 		return left.after(err)
 	})
-	if err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(err)
 }
 
 // ListAllBlobs streams all blobs that are there.
@@ -73,10 +70,7 @@ func (s Blob) ListAllBlobs(req *gitalypb.ListAllBlobsRequest, stream gitalypb.Bl
 		})
 		return left.after(err)
 	})
-	if err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(err)
 }
 
 // walkInput reads the revisions of a walk that came in one piece.

@@ -46,6 +46,14 @@ func (c *chunks[T]) flush() error {
 	return c.send(items)
 }
 
+// end sends what is left of a listing that ended so, unless it failed.
+func (c *chunks[T]) end(err error) error {
+	if err != nil {
+		return err
+	}
+	return c.flush()
+}
+
 // emptyPage reports whether a caller asks for a page of nothing. Listings of
 // references take it so; those of commits give everything then.
 func emptyPage(p *gitalypb.PaginationParameter) bool { return p != nil && p.GetLimit() == 0 }

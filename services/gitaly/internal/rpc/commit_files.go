@@ -49,10 +49,7 @@ func (s Commit) ListFiles(req *gitalypb.ListFilesRequest, stream gitalypb.Commit
 		}
 		return out.add([]byte(e.Path))
 	})
-	if err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(err)
 }
 
 // CommitStats counts what a commit changed against its first parent.

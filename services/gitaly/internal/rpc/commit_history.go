@@ -31,10 +31,7 @@ func (s Commit) FindAllCommits(req *gitalypb.FindAllCommitsRequest, stream gital
 	out := chunks[*gitalypb.GitCommit]{send: func(c []*gitalypb.GitCommit) error {
 		return stream.Send(&gitalypb.FindAllCommitsResponse{Commits: c})
 	}}
-	if err := commit.List(ctx, s.Git, &repo.Repo, w, out.add); err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(commit.List(ctx, s.Git, &repo.Repo, w, out.add))
 }
 
 // CommitsByMessage streams the commits whose messages match a pattern, whatever the
@@ -68,10 +65,7 @@ func (s Commit) CommitsByMessage(req *gitalypb.CommitsByMessageRequest, stream g
 	out := chunks[*gitalypb.GitCommit]{send: func(c []*gitalypb.GitCommit) error {
 		return stream.Send(&gitalypb.CommitsByMessageResponse{Commits: c})
 	}}
-	if err := commit.List(ctx, s.Git, &repo.Repo, w, out.add); err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(commit.List(ctx, s.Git, &repo.Repo, w, out.add))
 }
 
 // ListCommitsByOid streams the commits with some ids, without those that are not
@@ -80,11 +74,7 @@ func (s Commit) ListCommitsByOid(req *gitalypb.ListCommitsByOidRequest, stream g
 	out := chunks[*gitalypb.GitCommit]{send: func(c []*gitalypb.GitCommit) error {
 		return stream.Send(&gitalypb.ListCommitsByOidResponse{Commits: c})
 	}}
-	err := s.named(stream.Context(), req.GetRepository(), req.GetOid(), func(_ string, c *gitalypb.GitCommit) error { return out.add(c) })
-	if err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(s.named(stream.Context(), req.GetRepository(), req.GetOid(), func(_ string, c *gitalypb.GitCommit) error { return out.add(c) }))
 }
 
 // ListCommitsByRefName streams the commits that references lead to, without those that
@@ -96,10 +86,7 @@ func (s Commit) ListCommitsByRefName(req *gitalypb.ListCommitsByRefNameRequest, 
 	err := s.named(stream.Context(), req.GetRepository(), texts(req.GetRefNames()), func(name string, c *gitalypb.GitCommit) error {
 		return out.add(&gitalypb.ListCommitsByRefNameResponse_CommitForRef{Commit: c, RefName: []byte(name)})
 	})
-	if err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(err)
 }
 
 // named calls each with the commits that the revisions lead to, if there are such.

@@ -64,10 +64,7 @@ func (s Commit) ListLastCommitsForTree(req *gitalypb.ListLastCommitsForTreeReque
 	err = commit.LastOfEach(ctx, s.Git, &repo.Repo, req.GetRevision(), dir, names, func(name string, c *gitalypb.GitCommit) error {
 		return out.add(&gitalypb.ListLastCommitsForTreeResponse_CommitForTree{Commit: c, PathBytes: []byte(path.Join(dir, name))})
 	})
-	if err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(err)
 }
 
 // lastNames finds what the path of a request means: what is in a directory if it ends

@@ -49,10 +49,7 @@ func (s Commit) ListAllCommits(req *gitalypb.ListAllCommitsRequest, stream gital
 		return stream.Send(&gitalypb.ListAllCommitsResponse{Commits: c})
 	}}
 	after, limit := page(req.GetPaginationParams())
-	if err := commit.All(ctx, s.Git, &repo.Repo, after, limit, out.add); err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(commit.All(ctx, s.Git, &repo.Repo, after, limit, out.add))
 }
 
 func listWalk(req *gitalypb.ListCommitsRequest) commit.Walk {

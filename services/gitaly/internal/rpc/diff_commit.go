@@ -65,10 +65,7 @@ func (s Diff) CommitDelta(req *gitalypb.CommitDeltaRequest, stream gitalypb.Diff
 			FromPath: c.OldPath, ToPath: c.NewPath, FromId: c.OldID, ToId: c.NewID, OldMode: c.OldMode, NewMode: c.NewMode,
 		})
 	})
-	if err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(err)
 }
 
 // DiffStats streams the numbers of changed lines.
@@ -83,8 +80,5 @@ func (s Diff) DiffStats(req *gitalypb.DiffStatsRequest, stream gitalypb.DiffServ
 	err = diff.Stats(stream.Context(), s.Git, &repo.Repo, r, func(st diff.Stat) error {
 		return out.add(&gitalypb.DiffStats{Path: st.Path, OldPath: st.OldPath, Additions: int32(st.Added), Deletions: int32(st.Removed)})
 	})
-	if err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(err)
 }

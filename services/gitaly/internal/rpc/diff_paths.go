@@ -34,11 +34,7 @@ func (s Diff) FindChangedPaths(req *gitalypb.FindChangedPathsRequest, stream git
 	out := chunks[*gitalypb.ChangedPaths]{send: func(p []*gitalypb.ChangedPaths) error {
 		return stream.Send(&gitalypb.FindChangedPathsResponse{Paths: p})
 	}}
-	err = diff.Paths(ctx, s.Git, &repo.Repo, list, o, func(c diff.Change) error { return out.add(changedPath(c)) })
-	if err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(diff.Paths(ctx, s.Git, &repo.Repo, list, o, func(c diff.Change) error { return out.add(changedPath(c)) }))
 }
 
 // comparisons reads both forms of requests.

@@ -85,8 +85,5 @@ func (s Ref) GetTagSignatures(req *gitalypb.GetTagSignaturesRequest, stream gita
 		signed, signature := commit.SplitTag(raw)
 		return out.add(&gitalypb.GetTagSignaturesResponse_TagSignature{TagId: oid, Signature: bytes.TrimSuffix(signature, []byte("\n")), Content: signed})
 	})
-	if err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(err)
 }

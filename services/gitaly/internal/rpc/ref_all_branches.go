@@ -33,10 +33,7 @@ func (s Ref) FindAllBranches(req *gitalypb.FindAllBranchesRequest, stream gitaly
 	err = s.branches(ctx, repo, q, func(b *gitalypb.Branch) error {
 		return out.add(&gitalypb.FindAllBranchesResponse_Branch{Name: b.GetName(), Target: b.GetTargetCommit()})
 	})
-	if err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(err)
 }
 
 // FindAllRemoteBranches streams the branches that were fetched from one remote.
@@ -56,10 +53,7 @@ func (s Ref) FindAllRemoteBranches(req *gitalypb.FindAllRemoteBranchesRequest, s
 	out := chunks[*gitalypb.Branch]{send: func(b []*gitalypb.Branch) error {
 		return stream.Send(&gitalypb.FindAllRemoteBranchesResponse{Branches: b})
 	}}
-	if err := s.branches(ctx, repo, ref.Query{Patterns: []string{remote + "/"}}, out.add); err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(s.branches(ctx, repo, ref.Query{Patterns: []string{remote + "/"}}, out.add))
 }
 
 // branches reads the references of a query with their commits. One that leads to none

@@ -44,10 +44,7 @@ func (s Ref) containing(ctx context.Context, req containingRequest, namespace st
 	err = ref.List(ctx, s.Git, &repo.Repo, q, func(r ref.Ref) error {
 		return out.add([]byte(strings.TrimPrefix(r.Name, namespace)))
 	})
-	if err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(err)
 }
 
 // maxAnswer keeps an answer of one message below gRPC's limit of 4 MiB.

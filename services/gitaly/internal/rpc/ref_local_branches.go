@@ -30,8 +30,5 @@ func (s Ref) FindLocalBranches(req *gitalypb.FindLocalBranchesRequest, stream gi
 	out := chunks[*gitalypb.Branch]{send: func(b []*gitalypb.Branch) error {
 		return stream.Send(&gitalypb.FindLocalBranchesResponse{LocalBranches: b})
 	}}
-	if err := s.branches(ctx, repo, q, out.add); err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(s.branches(ctx, repo, q, out.add))
 }

@@ -85,8 +85,5 @@ func (s Ref) FindAllTags(req *gitalypb.FindAllTagsRequest, stream gitalypb.RefSe
 		}
 		return out.add(t)
 	})
-	if err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(err)
 }

@@ -53,10 +53,7 @@ func (s Repository) GetRawChanges(req *gitalypb.GetRawChangesRequest, stream git
 		}
 		return out.add(item)
 	})
-	if err != nil {
-		return err
-	}
-	return out.flush()
+	return out.end(err)
 }
 
 // rawRevision returns the id that a revision stands for, "" for zeros.
