@@ -40,6 +40,20 @@ func spool[M dataMessage](st *storage.Storage, first M, recv func() (M, error)) 
 	return file, nil
 }
 
+// receiveBundle is spool for a bundle, which done removes.
+func receiveBundle[M dataMessage](st *storage.Storage, first M, recv func() (M, error)) (_ remote.Bundle, done func(), err error) {
+	file, err := spool(st, first, recv)
+	if err != nil {
+		return remote.Bundle{}, nil, err
+	}
+	done = func() { _ = file.Remove() }
+	bundle, err := remote.OpenBundle(file.Path())
+	if err != nil {
+		done()
+	}
+	return bundle, done, err
+}
+
 // CreateRepositoryFromBundle makes a repository from a bundle.
 func (s Repository) CreateRepositoryFromBundle(stream gitalypb.RepositoryService_CreateRepositoryFromBundleServer) error {
 	first, err := stream.Recv()
@@ -50,15 +64,11 @@ func (s Repository) CreateRepositoryFromBundle(stream gitalypb.RepositoryService
 	if err != nil {
 		return err
 	}
-	file, err := spool(repo.Storage, first, stream.Recv)
+	bundle, done, err := receiveBundle(repo.Storage, first, stream.Recv)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = file.Remove() }()
-	bundle, err := remote.OpenBundle(file.Path())
-	if err != nil {
-		return err
-	}
+	defer done()
 	if err := s.Clones.From(stream.Context(), repo, bundle, clone.Options{Everything: true}); err != nil {
 		return err
 	}
@@ -76,15 +86,11 @@ func (s Repository) FetchBundle(stream gitalypb.RepositoryService_FetchBundleSer
 	if err != nil {
 		return err
 	}
-	file, err := spool(repo.Storage, first, stream.Recv)
+	bundle, done, err := receiveBundle(repo.Storage, first, stream.Recv)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = file.Remove() }()
-	bundle, err := remote.OpenBundle(file.Path())
-	if err != nil {
-		return err
-	}
+	defer done()
 	err = s.Remotes.Fetch(ctx, &repo.Repo, bundle, remote.FetchOptions{Refspecs: []string{"+refs/*:refs/*"}, Atomic: true})
 	if err == nil && first.GetUpdateHead() {
 		err = s.headFromBundle(ctx, repo, bundle)
