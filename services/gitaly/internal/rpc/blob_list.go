@@ -45,11 +45,7 @@ func (s Blob) ListBlobs(req *gitalypb.ListBlobsRequest, stream gitalypb.BlobServ
 // ListAllBlobs streams all blobs that are there.
 func (s Blob) ListAllBlobs(req *gitalypb.ListAllBlobsRequest, stream gitalypb.BlobService_ListAllBlobsServer) error {
 	ctx := stream.Context()
-	repo, err := s.repository(ctx, req.GetRepository())
-	if err != nil {
-		return err
-	}
-	objects, err := object.Open(ctx, s.Git, &repo.Repo)
+	repo, objects, err := s.objects(ctx, req.GetRepository())
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 
 	"gitsplit/kit/errs"
 	"gitsplit/proto/go/gitalypb"
-	"gitsplit/services/gitaly/internal/object"
 	"gitsplit/services/gitaly/internal/ref"
 )
 
@@ -21,11 +20,7 @@ func (s Commit) CheckObjectsExist(stream gitalypb.CommitService_CheckObjectsExis
 		return err
 	}
 	ctx := stream.Context()
-	repo, err := s.repository(ctx, req.GetRepository())
-	if err != nil {
-		return err
-	}
-	objects, err := object.Open(ctx, s.Git, &repo.Repo)
+	_, objects, err := s.objects(ctx, req.GetRepository())
 	if err != nil {
 		return err
 	}

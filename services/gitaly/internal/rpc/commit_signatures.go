@@ -24,11 +24,7 @@ func (s Commit) FilterShasWithSignatures(stream gitalypb.CommitService_FilterSha
 		return err
 	}
 	ctx := stream.Context()
-	repo, err := s.repository(ctx, req.GetRepository())
-	if err != nil {
-		return err
-	}
-	objects, err := object.Open(ctx, s.Git, &repo.Repo)
+	_, objects, err := s.objects(ctx, req.GetRepository())
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"gitsplit/kit/streamio"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/commit"
-	"gitsplit/services/gitaly/internal/object"
 	"gitsplit/services/gitaly/internal/ref"
 )
 
@@ -31,11 +30,7 @@ func (s Ref) GetTagMessages(req *gitalypb.GetTagMessagesRequest, stream gitalypb
 
 // messages writes the messages of the objects to w, each after a head.
 func (d *Deps) messages(ctx context.Context, msg *gitalypb.Repository, typ string, ids []string, w io.Writer, head func(id string) error) error {
-	repo, err := d.repository(ctx, msg)
-	if err != nil {
-		return err
-	}
-	objects, err := object.Open(ctx, d.Git, &repo.Repo)
+	_, objects, err := d.objects(ctx, msg)
 	if err != nil {
 		return err
 	}
@@ -62,11 +57,7 @@ func (d *Deps) messages(ctx context.Context, msg *gitalypb.Repository, typ strin
 // signature.
 func (s Ref) GetTagSignatures(req *gitalypb.GetTagSignaturesRequest, stream gitalypb.RefService_GetTagSignaturesServer) error {
 	ctx := stream.Context()
-	repo, err := s.repository(ctx, req.GetRepository())
-	if err != nil {
-		return err
-	}
-	objects, err := object.Open(ctx, s.Git, &repo.Repo)
+	repo, objects, err := s.objects(ctx, req.GetRepository())
 	if err != nil {
 		return err
 	}

@@ -5,16 +5,11 @@ import (
 
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/license"
-	"gitsplit/services/gitaly/internal/object"
 )
 
 // FindLicense recognises the license in the files of the default branch.
 func (s Repository) FindLicense(ctx context.Context, req *gitalypb.FindLicenseRequest) (*gitalypb.FindLicenseResponse, error) {
-	repo, err := s.repository(ctx, req.GetRepository())
-	if err != nil {
-		return nil, err
-	}
-	objects, err := object.Open(ctx, s.Git, &repo.Repo)
+	_, objects, err := s.objects(ctx, req.GetRepository())
 	if err != nil {
 		return nil, err
 	}

@@ -23,11 +23,7 @@ var rawOperations = map[byte]gitalypb.GetRawChangesResponse_RawChange_Operation{
 // say.
 func (s Repository) GetRawChanges(req *gitalypb.GetRawChangesRequest, stream gitalypb.RepositoryService_GetRawChangesServer) error {
 	ctx := stream.Context()
-	repo, err := s.repository(ctx, req.GetRepository())
-	if err != nil {
-		return err
-	}
-	objects, err := object.Open(ctx, s.Git, &repo.Repo)
+	repo, objects, err := s.objects(ctx, req.GetRepository())
 	if err != nil {
 		return err
 	}

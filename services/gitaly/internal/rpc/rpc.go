@@ -79,6 +79,16 @@ func (d *Deps) standing(ctx context.Context, msg *gitalypb.Repository) (*storage
 	return repo, err
 }
 
+// objects is repository with a reader of its objects, which the caller closes.
+func (d *Deps) objects(ctx context.Context, msg *gitalypb.Repository) (*storage.Repo, *object.Reader, error) {
+	repo, err := d.repository(ctx, msg)
+	if err != nil {
+		return nil, nil, err
+	}
+	objects, err := object.Open(ctx, d.Git, &repo.Repo)
+	return repo, objects, err
+}
+
 // place is repository for RPCs that do not need it to exist.
 func (d *Deps) place(ctx context.Context, msg *gitalypb.Repository) (*storage.Repo, error) {
 	note(ctx, msg)
