@@ -1,11 +1,9 @@
 package logging
 
 import (
-	"bufio"
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -51,7 +49,7 @@ func HTTPAccess(log *slog.Logger, route func(*http.Request) string) func(http.Ha
 			r = r.WithContext(ctx)
 			body := &countingBody{ReadCloser: r.Body}
 			r.Body = body
-			rec := &recorder{ResponseWriter: w}
+			rec := NewRecorder(w)
 			defer func() {
 				attrs := []slog.Attr{
 					slog.String(KeyMethod, r.Method),
@@ -60,7 +58,7 @@ func HTTPAccess(log *slog.Logger, route func(*http.Request) string) func(http.Ha
 					slog.Int(KeyStatus, rec.Status()),
 					slog.String(KeyRemoteAddr, r.RemoteAddr),
 					slog.Int64(KeyBytesIn, body.read()),
-					slog.Int64(KeyBytesOut, rec.written),
+					slog.Int64(KeyBytesOut, rec.Written()),
 				}
 				Access(ctx, log, started, append(attrs, added()...)...)
 			}()
@@ -68,50 +66,6 @@ func HTTPAccess(log *slog.Logger, route func(*http.Request) string) func(http.Ha
 		})
 	}
 }
-
-// recorder remembers the status and counts the bytes of a response.
-type recorder struct {
-	http.ResponseWriter
-	status  int
-	written int64
-}
-
-// Status returns the status sent, 200 if the handler sent none.
-func (r *recorder) Status() int {
-	if r.status == 0 {
-		return http.StatusOK
-	}
-	return r.status
-}
-
-func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 && status >= 200 {
-		r.status = status
-	}
-	r.ResponseWriter.WriteHeader(status)
-}
-
-func (r *recorder) Write(p []byte) (int, error) {
-	if r.status == 0 {
-		r.status = http.StatusOK
-	}
-	n, err := r.ResponseWriter.Write(p)
-	r.written += int64(n)
-	return n, err
-}
-
-// Hijack hands the connection over, which ends the response: with 101, as far as
-// HTTP is concerned.
-func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	c, buf, err := http.NewResponseController(r.ResponseWriter).Hijack()
-	if err == nil && r.status == 0 {
-		r.status = http.StatusSwitchingProtocols
-	}
-	return c, buf, err
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // countingBody counts what the handler, or the transport on its behalf, reads.
 type countingBody struct {

@@ -1,9 +1,7 @@
 package front
 
 import (
-	"bufio"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -43,7 +41,7 @@ func (f *Front) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.inFlight.Inc()
 		began := time.Now()
-		ob := &observer{ResponseWriter: w}
+		rec := logging.NewRecorder(w)
 		attrs := []slog.Attr{ // before anything is changed in the request
 			slog.String("system", "http"),
 			slog.String("host", r.Host),
@@ -55,17 +53,17 @@ func (f *Front) observe(next http.Handler) http.Handler {
 		defer func() {
 			f.inFlight.Dec()
 			route, backend := routeName(r)
-			labels := []string{strconv.Itoa(ob.sent()), methodLabel(r.Method), route}
+			labels := []string{strconv.Itoa(rec.Status()), methodLabel(r.Method), route}
 			f.requests.WithLabelValues(labels...).Inc()
 			f.duration.WithLabelValues(labels...).Observe(time.Since(began).Seconds())
 			attrs = append(attrs, slog.String("route_id", route), slog.String("backend_id", backend),
-				slog.String("content_type", w.Header().Get("Content-Type")), slog.Int64("written_bytes", ob.written))
-			if !ob.first.IsZero() {
-				attrs = append(attrs, slog.Float64("ttfb_ms", logging.Milliseconds(ob.first.Sub(began))))
+				slog.String("content_type", w.Header().Get("Content-Type")), slog.Int64("written_bytes", rec.Written()))
+			if first := rec.First(); !first.IsZero() {
+				attrs = append(attrs, slog.Float64("ttfb_ms", logging.Milliseconds(first.Sub(began))))
 			}
 			logging.AddAttrs(r.Context(), attrs...)
 		}()
-		next.ServeHTTP(ob, r)
+		next.ServeHTTP(rec, r)
 	})
 }
 
@@ -75,49 +73,6 @@ func methodLabel(method string) string {
 	}
 	return "other"
 }
-
-// observer watches an answer.
-type observer struct {
-	http.ResponseWriter
-	status  int
-	first   time.Time // when its head went out
-	written int64
-}
-
-func (o *observer) sent() int {
-	if o.status == 0 {
-		return http.StatusOK
-	}
-	return o.status
-}
-
-func (o *observer) WriteHeader(status int) {
-	if o.status == 0 && status >= 200 {
-		o.status, o.first = status, time.Now()
-	}
-	o.ResponseWriter.WriteHeader(status)
-}
-
-func (o *observer) Write(p []byte) (int, error) {
-	if o.status == 0 {
-		o.status, o.first = http.StatusOK, time.Now()
-	}
-	n, err := o.ResponseWriter.Write(p)
-	o.written += int64(n)
-	return n, err
-}
-
-// Hijack hands the connection over: a web socket.
-func (o *observer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	c, buf, err := http.NewResponseController(o.ResponseWriter).Hijack()
-	if err == nil && o.status == 0 {
-		o.status = http.StatusSwitchingProtocols
-	}
-	return c, buf, err
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (o *observer) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 
 // secretWords mark query parameters, and what stands before an "@", as not for the
 // log (security-baseline.md T6).

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"gitsplit/kit/logging"
 	"gitsplit/services/workhorse/internal/preauth"
 )
 
@@ -44,17 +45,17 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 // session counts one Git request: the writer it returns must be used, and done
 // called at the end.
-func (m *Metrics) session(w http.ResponseWriter, r *http.Request, service string) (_ *countedWriter, done func()) {
+func (m *Metrics) session(w http.ResponseWriter, r *http.Request, service string) (_ *logging.Recorder, done func()) {
 	m.active.Inc()
 	in := &countedBody{ReadCloser: r.Body}
 	r.Body = in
-	out := &countedWriter{ResponseWriter: w, status: http.StatusOK}
+	out := logging.NewRecorder(w)
 	return out, func() {
 		m.active.Dec()
-		labels := []string{r.Method, strconv.Itoa(out.status), service, agent(r)}
+		labels := []string{r.Method, strconv.Itoa(out.Status()), service, agent(r)}
 		m.requests.WithLabelValues(labels...).Inc()
 		m.bytes.WithLabelValues(append(labels, "in")...).Add(float64(in.n.Load()))
-		m.bytes.WithLabelValues(append(labels, "out")...).Add(float64(out.n))
+		m.bytes.WithLabelValues(append(labels, "out")...).Add(float64(out.Written()))
 	}
 }
 
@@ -65,7 +66,7 @@ func (s *Service) traffic(w http.ResponseWriter, r *http.Request, service string
 	counted, end := s.Metrics.session(w, r, service)
 	return counted, func(ctx context.Context) {
 		end()
-		s.Log.InfoContext(ctx, "git_traffic", slog.String("git_service", service), slog.Int64("written_bytes", counted.n),
+		s.Log.InfoContext(ctx, "git_traffic", slog.String("git_service", service), slog.Int64("written_bytes", counted.Written()),
 			slog.Int64("project_id", a.ProjectID), slog.Int64("root_namespace_id", a.RootNamespaceID))
 	}
 }
@@ -92,23 +93,3 @@ func (b *countedBody) Read(p []byte) (int, error) {
 	b.n.Add(int64(n))
 	return n, err
 }
-
-type countedWriter struct {
-	http.ResponseWriter
-	status int
-	n      int64
-}
-
-func (w *countedWriter) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *countedWriter) Write(p []byte) (int, error) {
-	n, err := w.ResponseWriter.Write(p)
-	w.n += int64(n)
-	return n, err
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

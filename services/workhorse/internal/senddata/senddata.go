@@ -85,12 +85,12 @@ var errTwice = errors.New("rails-api said twice what to send")
 // handler runs one kind of answer, counts it and deals with its failure.
 func (s *Sender) handler(name string, send kind, params string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		out := &output{ResponseWriter: w}
-		defer func() { s.Metrics.sent(name, out.bytes) }()
+		out := logging.NewRecorder(w)
+		defer func() { s.Metrics.sent(name, out.Written()) }()
 		err := send(out, r, params)
 		switch {
 		case err == nil:
-		case out.begun: // a cut that the client sees: the end of the data must not look like one
+		case out.Begun(): // a cut that the client sees: the end of the data must not look like one
 			s.log(r.Context(), name, err)
 			panic(http.ErrAbortHandler)
 		default:
@@ -140,25 +140,3 @@ func refuse(w http.ResponseWriter, status int, text string) {
 	}
 	http.Error(w, text, status)
 }
-
-// output remembers whether the answer has begun, and counts its bytes.
-type output struct {
-	http.ResponseWriter
-	begun bool
-	bytes int64
-}
-
-func (o *output) WriteHeader(status int) {
-	o.begun = o.begun || status >= http.StatusOK
-	o.ResponseWriter.WriteHeader(status)
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.begun = true
-	n, err := o.ResponseWriter.Write(p)
-	o.bytes += int64(n)
-	return n, err
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (o *output) Unwrap() http.ResponseWriter { return o.ResponseWriter }
