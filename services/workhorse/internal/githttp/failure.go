@@ -45,10 +45,6 @@ func busyText(correlationID string) string {
 
 func packet(payload string) string { return fmt.Sprintf("%04x%s", len(payload)+4, payload) }
 
-// clientLeft is the status of a request whose client did not wait; only the log
-// and the metrics see it.
-const clientLeft = 499
-
 // bodyFailure returns the status for a request body that could not be read, or 0
 // if err is about something else.
 func bodyFailure(err error) int {

@@ -14,7 +14,7 @@ import (
 
 	"google.golang.org/grpc"
 
-	"gitsplit/kit/logging"
+	"gitsplit/services/workhorse/internal/failure"
 	"gitsplit/services/workhorse/internal/gitaly"
 	"gitsplit/services/workhorse/internal/preauth"
 )
@@ -87,9 +87,5 @@ func (s *Service) conn(ctx context.Context, a *preauth.Answer) (context.Context,
 }
 
 func (s *Service) logFailure(ctx context.Context, service string, err error) {
-	if ctx.Err() != nil { // the client's doing
-		s.Log.InfoContext(ctx, "client left", slog.String("git_service", service), slog.Any(logging.KeyError, err))
-		return
-	}
-	s.Log.ErrorContext(ctx, "git request failed", slog.String("git_service", service), slog.Any(logging.KeyError, err))
+	failure.Log(ctx, s.Log, "git request failed", slog.String("git_service", service), err)
 }

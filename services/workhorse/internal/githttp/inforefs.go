@@ -10,6 +10,7 @@ import (
 	"gitsplit/kit/fault"
 	"gitsplit/kit/gitalyclient"
 	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/workhorse/internal/failure"
 	"gitsplit/services/workhorse/internal/gitaly"
 	"gitsplit/services/workhorse/internal/preauth"
 )
@@ -36,7 +37,7 @@ func (s *Service) InfoRefs(w http.ResponseWriter, r *http.Request, a *preauth.An
 		}
 		switch {
 		case r.Context().Err() != nil:
-			out.fail(clientLeft, "")
+			out.fail(failure.ClientLeft, "")
 		case out.begun:
 			out.cut()
 		default:

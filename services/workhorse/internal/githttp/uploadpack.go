@@ -11,6 +11,7 @@ import (
 	"gitsplit/kit/fault"
 	"gitsplit/kit/gitalyclient"
 	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/workhorse/internal/failure"
 	"gitsplit/services/workhorse/internal/preauth"
 )
 
@@ -67,7 +68,7 @@ func (s *Service) postFailed(r *http.Request, service string, out *answer, err e
 	case out.begun:
 		out.cut()
 	case left:
-		out.fail(clientLeft, "")
+		out.fail(failure.ClientLeft, "")
 		return
 	}
 	if overloaded(err) {

@@ -15,6 +15,7 @@ import (
 	"gitsplit/kit/apijwt"
 	"gitsplit/kit/logging"
 	"gitsplit/services/workhorse/internal/api"
+	"gitsplit/services/workhorse/internal/failure"
 )
 
 // Options of an Authorizer.
@@ -124,7 +125,7 @@ func (a *Authorizer) fail(ctx context.Context, w http.ResponseWriter, err error)
 
 func (a *Authorizer) unreachable(ctx context.Context, w http.ResponseWriter, err error) {
 	if ctx.Err() != nil { // the client left; the status is for the log
-		w.WriteHeader(499)
+		w.WriteHeader(failure.ClientLeft)
 		return
 	}
 	a.Log.ErrorContext(ctx, "rails-api did not answer", slog.Any(logging.KeyError, err))

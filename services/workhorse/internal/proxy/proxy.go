@@ -16,6 +16,7 @@ import (
 	"gitsplit/kit/correlation"
 	"gitsplit/kit/logging"
 	"gitsplit/services/workhorse/internal/api"
+	"gitsplit/services/workhorse/internal/failure"
 	"gitsplit/services/workhorse/internal/header"
 )
 
@@ -107,7 +108,7 @@ func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
 	case overLimit:
 		tooLarge(w)
 	case ctx.Err() != nil: // the client left; the status is for the log
-		w.WriteHeader(499)
+		w.WriteHeader(failure.ClientLeft)
 	case errors.Is(err, errInternalAnswer):
 		p.Log.ErrorContext(ctx, "proxy", slog.Any(logging.KeyError, err))
 		http.Error(w, "Internal Server Error", http.StatusInternalServerError)

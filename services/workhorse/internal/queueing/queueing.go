@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"gitsplit/services/workhorse/internal/failure"
 )
 
 // Limits of a queue.
@@ -58,7 +60,7 @@ func (q *queue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Service Unavailable", http.StatusServiceUnavailable)
 		return
 	case err != nil: // the client left; the status is for the log
-		w.WriteHeader(499)
+		w.WriteHeader(failure.ClientLeft)
 		return
 	}
 	defer q.leave()

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"gitsplit/kit/logging"
+	"gitsplit/services/workhorse/internal/failure"
 	"gitsplit/services/workhorse/internal/gitaly"
 )
 
@@ -104,7 +105,7 @@ func (s *Sender) fail(ctx context.Context, w http.ResponseWriter, name string, e
 	s.log(ctx, name, err)
 	switch refusal, ok := errors.AsType[*refusal](err); {
 	case ctx.Err() != nil: // the client left; the status is for the log
-		w.WriteHeader(clientLeft)
+		w.WriteHeader(failure.ClientLeft)
 	case ok:
 		refuse(w, refusal.status, refusal.text)
 	default:
@@ -113,15 +114,8 @@ func (s *Sender) fail(ctx context.Context, w http.ResponseWriter, name string, e
 }
 
 func (s *Sender) log(ctx context.Context, name string, err error) {
-	if ctx.Err() != nil {
-		s.Log.InfoContext(ctx, "client left", slog.String("send_data", name), slog.Any(logging.KeyError, err))
-		return
-	}
-	s.Log.ErrorContext(ctx, "sending data failed", slog.String("send_data", name), slog.Any(logging.KeyError, err))
+	failure.Log(ctx, s.Log, "sending data failed", slog.String("send_data", name), err)
 }
-
-// clientLeft is the status of a request whose client did not wait.
-const clientLeft = 499
 
 // refusal is a failure with an answer of its own.
 type refusal struct {

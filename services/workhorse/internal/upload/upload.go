@@ -19,6 +19,7 @@ import (
 
 	"gitsplit/kit/apijwt"
 	"gitsplit/kit/logging"
+	"gitsplit/services/workhorse/internal/failure"
 	"gitsplit/services/workhorse/internal/preauth"
 	"gitsplit/services/workhorse/internal/store"
 )
@@ -98,7 +99,7 @@ func (u *Uploader) fail(ctx context.Context, w http.ResponseWriter, prefix strin
 		status, text = http.StatusRequestTimeout, prefix+"nothing came in time"
 	case ctx.Err() != nil: // the client left; the status is for the log
 		u.Log.InfoContext(ctx, "upload broken off", slog.Any(logging.KeyError, err))
-		w.WriteHeader(499)
+		w.WriteHeader(failure.ClientLeft)
 		return
 	case errors.Is(err, store.ErrTooLarge):
 		status, text = http.StatusRequestEntityTooLarge, prefix+err.Error()
