@@ -69,6 +69,16 @@ func sha256Creates() string {
 	return pkt(append(lines, "0000")...)
 }
 
+// TestCommands_bound: a push that makes more than can be held is one like others.
+func TestCommands_bound(t *testing.T) {
+	t.Parallel()
+	line := pkt(strings.Repeat("0", 40) + " " + strings.Repeat("a", 40) + " " + strings.Repeat("r", 60_000))
+	many := strings.Repeat(line, maxCommands/len(line)+1) + "0000"
+	if head, creates, err := readCommands(strings.NewReader(many)); creates != 0 || err != nil || len(head) > maxCommands+len(line) {
+		t.Errorf("%d commands, %d bytes, %v", creates, len(head), err)
+	}
+}
+
 // TestCommands_broken: git gets what came, and then the error.
 func TestCommands_broken(t *testing.T) {
 	t.Parallel()
