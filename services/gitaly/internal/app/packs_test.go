@@ -170,6 +170,29 @@ func TestPacks_cached(t *testing.T) {
 	b.assertClean(t, dir)
 }
 
+// TestPacks_direct: in protocol 2 the pack does not pass through upload-pack.
+func TestPacks_direct(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[string]string{"0": `"pack_direct":false`, "2": `"pack_direct":true`} {
+		t.Run("protocol "+version, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, shareAll)
+			b.create(t, rel)
+			c := b.client(t)
+			id := c.commit(t, "blob", random(300<<10))
+			c.git(t, "push", "-q", remote(rel), "main")
+			for _, url := range []string{remote(rel), b.httpBridge(t) + "/" + rel} {
+				clone := filepath.Join(t.TempDir(), "clone.git")
+				c.git(t, "-c", "protocol.version="+version, "clone", "-q", "--bare", url, clone)
+				if got := c.git(t, "-C", clone, "rev-parse", "main"); got != id {
+					t.Errorf("%s: got %s, want %s", url, got, id)
+				}
+			}
+			eventually(t, "both packs are in the log", func() bool { return strings.Count(b.log.String(), want) == 2 })
+		})
+	}
+}
+
 // TestPacks_small: a lone clone of a small repository does without gitaly-hooks.
 func TestPacks_small(t *testing.T) {
 	t.Parallel()

@@ -17,14 +17,14 @@ import (
 // hookPackObjects makes upload-pack ask us for its pack (wire/gitaly.md §6.7). A
 // request with settings of its own for packs is left to git: the cache does not know
 // them. others says that more fetches are under way, which may want the same.
-func (s *Service) hookPackObjects(spec *gitcmd.Spec, repo *storage.Repo, f Fetch, others bool) error {
+func (s *Service) hookPackObjects(spec *gitcmd.Spec, repo *storage.Repo, f Fetch, others bool) (hooked bool, err error) {
 	own := func(c gitcmd.Config) bool { return strings.HasPrefix(strings.ToLower(c.Key), "pack.") }
 	if s.o.Cache == nil || slices.ContainsFunc(spec.Config, own) || !others && !s.worthSharing(repo) {
-		return nil
+		return false, nil
 	}
 	format, err := repo.ObjectFormat()
 	if err != nil {
-		return err
+		return false, err
 	}
 	payload, err := hookpayload.Payload{
 		RequestedHooks: hookpayload.PackObjects, Repository: f.Repository, ObjectFormat: format,
@@ -32,11 +32,11 @@ func (s *Service) hookPackObjects(spec *gitcmd.Spec, repo *storage.Repo, f Fetch
 		UserDetails: &f.User,
 	}.Env()
 	if err != nil {
-		return err
+		return false, err
 	}
 	spec.Env = append(spec.Env, payload)
 	spec.Config = append(spec.Config, gitcmd.Config{Key: "uploadpack.packObjectsHook", Value: quote(s.o.Hooks.PackObjects)})
-	return nil
+	return true, nil
 }
 
 // plain is what git runs without the help of a shell.

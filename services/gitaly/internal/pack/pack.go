@@ -85,11 +85,13 @@ type Service struct {
 	mu      sync.Mutex
 	pushes  map[string]*shield
 	fetches map[string]int // under way, by directory
+	// bypasses lead to the clients of fetches that may get their pack from us.
+	bypasses map[string]*bypass
 }
 
 // New returns a service.
 func New(o Options) *Service {
-	return &Service{o: o, pushes: map[string]*shield{}, fetches: map[string]int{}}
+	return &Service{o: o, pushes: map[string]*shield{}, fetches: map[string]int{}, bypasses: map[string]*bypass{}}
 }
 
 // Streams are the caller's ends. Stdin must return from Read when the RPC ends.

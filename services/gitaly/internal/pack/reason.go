@@ -110,7 +110,12 @@ type bands struct {
 	start  []byte // the first bytes of its payload
 	text   []byte // what to write instead of the payload; nil is the payload
 	lost   bool   // what comes are no packets
+	// announced is set by the packet after which protocol 2 has the pack.
+	announced bool
 }
+
+// between reports whether no packet is begun and not ended.
+func (b *bands) between() bool { return b.left == 0 && len(b.head) == 0 && !b.lost }
 
 // Write follows the packets; p itself is not changed.
 func (b *bands) Write(p []byte) (int, error) {
@@ -173,7 +178,7 @@ func (b *bands) look(part []byte) {
 	switch b.head[4] {
 	case pktline.BandProgress:
 		b.reason.hear(part)
-	case pktline.BandData:
+	case pktline.BandData, announcement[0]:
 		if room := len("0000"+unpackOK) - len(b.start); room > 0 {
 			b.start = append(b.start, part[:min(room, len(part))]...)
 		}
@@ -183,8 +188,12 @@ func (b *bands) look(part []byte) {
 // unpackOK is what the report of a push begins with when its objects are there.
 const unpackOK = reportStart + "ok"
 
+// announcement is the packet after which protocol 2 has the pack.
+const announcement = "packfile\n"
+
 // end closes the packet and returns what to say after it.
 func (b *bands) end() (note string) {
+	b.announced = b.announced || b.head[4] == announcement[0] && string(b.start) == announcement[1:]
 	if len(b.start) > 4 && bytes.HasPrefix(b.start[4:], []byte(reportStart)) && string(b.start[4:]) != unpackOK {
 		if text := b.reason.text(); text != "" {
 			note = "error: " + text + "\n"

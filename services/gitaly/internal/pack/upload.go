@@ -1,7 +1,6 @@
 package pack
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +41,8 @@ func (s *Service) UploadPack(ctx context.Context, repo *storage.Repo, f Fetch, s
 	}
 	others, done := s.fetching(repo)
 	defer done()
-	if err := s.hookPackObjects(&spec, repo, f, others); err != nil {
+	hooked, err := s.hookPackObjects(&spec, repo, f, others)
+	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -55,9 +55,17 @@ func (s *Service) UploadPack(ctx context.Context, repo *storage.Repo, f Fetch, s
 	}
 	r := newReason(s.o.Git)
 	spec.Stdin, spec.Stderr = n, r.stderr(streams.Stderr)
-	spec.Stdout = &packWatch{w: &bands{w: streams.Stdout, reason: r}, seen: n.settled}
+	out := &bands{w: streams.Stdout, reason: r}
+	spec.Stdout = out
 	if fault.Enabled {
 		spec.Stdout = fault.Writer(ctx, fault.MidClone, f.Repository.GetGlRepository(), spec.Stdout, faultAt)
+	}
+	way := newBypass(spec.Stdout, out, n.settled)
+	spec.Stdout = way
+	if version, _ := gitcmd.Protocol(f.GitProtocol); hooked && version == "2" {
+		id, closed := s.openBypass(way)
+		defer closed()
+		spec.Env = append(spec.Env, FetchIDKey+"="+id)
 	}
 	err = s.o.Git.Run(ctx, &repo.Repo, spec)
 	return n.statistics(), timedOut(r.explain(err))
@@ -71,21 +79,6 @@ func timedOut(err error) error {
 		}
 	}
 	return err
-}
-
-// packWatch sees the pack begin. In protocol 2 a server that has found enough in
-// common sends it without waiting for "done".
-type packWatch struct {
-	w    io.Writer
-	seen func()
-}
-
-func (p *packWatch) Write(b []byte) (int, error) {
-	if p.seen != nil && bytes.Contains(b, []byte("000dpackfile\n")) {
-		p.seen()
-		p.seen = nil
-	}
-	return p.w.Write(b)
 }
 
 // limit cancels unless done was called in time. It returns what stops it.

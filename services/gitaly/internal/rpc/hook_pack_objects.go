@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"gitsplit/kit/errs"
 	"gitsplit/kit/grpcx"
 	"gitsplit/proto/go/gitalypb"
+	"gitsplit/services/gitaly/internal/hook"
 	"gitsplit/services/gitaly/internal/pack"
 )
 
@@ -23,7 +25,8 @@ const hookSocketName = "sidechannel"
 const hookDialTimeout = time.Second
 
 // PackObjectsHookWithSidechannel makes a pack for upload-pack, or has it already
-// (wire/gitaly.md §6.7). Data travels on the Unix socket of the hook.
+// (wire/gitaly.md §6.7). Data travels on the Unix socket of the hook, or straight to
+// the client of a fetch of ours.
 func (h Hooks) PackObjectsHookWithSidechannel(ctx context.Context, req *gitalypb.PackObjectsHookWithSidechannelRequest) (*gitalypb.PackObjectsHookWithSidechannelResponse, error) {
 	repo, err := h.repository(ctx, req.GetRepository())
 	if err != nil {
@@ -37,10 +40,16 @@ func (h Hooks) PackObjectsHookWithSidechannel(ctx context.Context, req *gitalypb
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	var t transfer
 	defer t.note(ctx)
+	var out io.Writer = conn
+	past, release := h.Packs.Bypass(ctx, hook.Call{Env: req.GetEnvironmentVariables()}.Getenv(pack.FetchIDKey), req.GetArgs())
+	if past != nil {
+		defer release()
+		out = past
+	}
 	cached, err := h.Packs.PackObjects(ctx, repo, pack.Wanted{
 		Args: req.GetArgs(), Protocol: req.GetGitProtocol(), RemoteIP: req.GetRemoteIp(), Username: req.GetGlUsername(),
-	}, t.reader(conn), t.writer(conn))
-	grpcx.AddAttrs(ctx, slog.Bool("pack_cached", cached))
+	}, t.reader(conn), t.writer(out))
+	grpcx.AddAttrs(ctx, slog.Bool("pack_cached", cached), slog.Bool("pack_direct", past != nil))
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 		return nil, errs.Wrap(errs.Canceled, "user canceled the request", err)
 	}

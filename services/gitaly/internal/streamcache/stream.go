@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"gitsplit/kit/pktline"
 )
 
 // errAbandoned ends a stream that nobody reads.
@@ -213,8 +215,12 @@ func (s *stream) nudge() {
 	}
 }
 
+// copySize is what a side-band packet holds: over SSH a pack travels in such. Larger
+// pieces would make other streams of the connection wait for longer.
+const copySize = pktline.MaxBandData
+
 // buffers are what readers copy through.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }} //nolint:gochecknoglobals // a cache, not state
+var buffers = sync.Pool{New: func() any { b := make([]byte, copySize); return &b }} //nolint:gochecknoglobals // a cache, not state
 
 // copy writes the stream to w, as it comes, and returns how many bytes w took.
 func (s *stream) copy(ctx context.Context, r *reader, w io.Writer) (int64, error) {
