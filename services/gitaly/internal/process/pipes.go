@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"gitsplit/kit/pktline"
 )
 
 // bufferSize is large enough to take what a pipe holds in one read.
@@ -68,7 +70,7 @@ func (p *Process) output(pipes *pipeSet, dst io.Writer) (*os.File, func(), error
 // drain copies one output. If nobody takes it any more the program is ended.
 func (p *Process) drain(dst io.Writer, r *os.File) {
 	defer func() { _ = r.Close() }()
-	_, err := io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{r}, make([]byte, bufferSize))
+	err := copyOutput(dst, r)
 	if err == nil || errors.Is(err, os.ErrClosed) {
 		return
 	}
@@ -79,4 +81,15 @@ func (p *Process) drain(dst io.Writer, r *os.File) {
 	p.mu.Unlock()
 	go p.terminate()
 	_, _ = io.Copy(io.Discard, r) // until it has ended
+}
+
+// copyOutput leaves the reading to a writer that has a buffer of its own: one that makes
+// packets. Those are better large.
+func copyOutput(dst io.Writer, r *os.File) error {
+	if packets, ok := dst.(*pktline.Writer); ok {
+		_, err := packets.ReadFrom(newGatherer(r))
+		return err
+	}
+	_, err := io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{r}, make([]byte, bufferSize))
+	return err
 }

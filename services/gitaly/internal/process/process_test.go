@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"gitsplit/kit/pktline"
 	"gitsplit/services/gitaly/internal/process"
 )
 
@@ -155,5 +156,38 @@ func TestStart_fails(t *testing.T) {
 	cancel(io.ErrNoProgress)
 	if err := run(ctx, sh("true")); !errors.Is(err, io.ErrNoProgress) {
 		t.Errorf("err = %v, want what ended the context", err)
+	}
+}
+
+// TestPackets: what is put in packets is read in large pieces, and nothing is lost.
+func TestPackets(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string]string{
+		"a line":       "echo line",
+		"small pieces": "i=0; while [ $i -lt 300 ]; do printf '%08192d' $i; i=$((i+1)); done",
+		"one large":    "printf '%0300000d' 1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var plain, packets bytes.Buffer
+			o := sh(script)
+			o.Stdout = &plain
+			if err := run(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+			o.Stdout = pktline.NewBandWriter(&packets, pktline.BandData)
+			if err := run(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+			var joined bytes.Buffer
+			s := pktline.NewScanner(&packets)
+			defer s.Close()
+			for s.Scan() {
+				joined.Write(s.Payload()[1:])
+			}
+			if s.Err() != nil || plain.Len() == 0 || !bytes.Equal(plain.Bytes(), joined.Bytes()) {
+				t.Errorf("%d bytes in packets, want %d, %v", joined.Len(), plain.Len(), s.Err())
+			}
+		})
 	}
 }
