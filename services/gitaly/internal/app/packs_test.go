@@ -116,7 +116,7 @@ func TestPacks_shared(t *testing.T) { //nolint:paralleltest // see above
 	c := b.client(t)
 	id := c.commit(t, "blob", random(300<<10))
 	c.git(t, "push", "-q", remote(rel), "main")
-	const clones = 100
+	const clones = 32 // a sidechannel has five seconds, also where all of them start at once on two busy processors
 	answers := make([]bytes.Buffer, clones)
 	var all sync.WaitGroup
 	for i := range answers {
