@@ -148,7 +148,7 @@ func (w Web) do(req *http.Request) (io.ReadCloser, error) {
 	}
 	if res.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(res.Body, 200))
-		return nil, fmt.Errorf("%s %s: %s: %s (%w)", req.Method, req.URL.Path, res.Status, text, res.Body.Close())
+		return nil, errors.Join(fmt.Errorf("%s %s: %s: %s", req.Method, req.URL.Path, res.Status, text), res.Body.Close())
 	}
 	return res.Body, nil
 }
