@@ -22,7 +22,7 @@ func (s *Suite) lsRemoteSSH(ctx context.Context, sec *report.Section) error {
 		return err
 	}
 	ours := s.ssh[0].Name
-	n := s.rounds(40, 8)
+	n := s.rounds(30, 8)
 	t := s.turns(ctx, sec, plan{title: "`git ls-remote`, OpenSSH's client", rounds: n, warm: true, metrics: []metric{wall}, sides: list, pairs: against(ours, list...)})
 	f := s.turns(ctx, sec, plan{title: "`git fetch` with nothing new", rounds: n, warm: true, metrics: []metric{wall}, sides: fetch, pairs: against(ours, fetch...)})
 	p := s.phases(ctx, sec, n)

@@ -10,7 +10,7 @@ import (
 
 // lsRemoteWeb is row 2.
 func (s *Suite) lsRemoteWeb(ctx context.Context, sec *report.Section) error {
-	n := s.rounds(30, 8)
+	n := s.rounds(25, 8)
 	for _, v := range []struct {
 		title   string
 		remotes []peer.Remote

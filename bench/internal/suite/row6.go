@@ -34,7 +34,7 @@ func (s *Suite) storm(ctx context.Context, sec *report.Section) error {
 		shallow bool
 		rounds  int
 		counts  []int
-	}{{"small", false, s.rounds(3, 1), []int{20, most}}, {"large", true, 1, []int{20, most}}, {"large", false, 1, []int{10}}} {
+	}{{"small", false, s.rounds(2, 1), []int{20, most}}, {"large", true, 1, []int{20, most}}, {"large", false, 1, []int{10}}} {
 		for _, n := range v.counts {
 			s.storms(ctx, sec, remotes, v.repo, v.shallow, v.rounds, n)
 		}
