@@ -33,8 +33,10 @@ func (e *OpenError) Error() string { return "sidechannel: " + e.Step + ": " + e.
 
 func (e *OpenError) Unwrap() error { return e.Err }
 
-// Open opens the sidechannel that the caller of the current RPC asked for. It takes at most 5 s. A handler must open
-// it even for an empty answer, and close it before it returns.
+// Open opens the sidechannel that the caller of the current RPC asked for. The handshake takes at most 5 s; before it,
+// streams of one connection wait for each other as long as ctx lets them (wire/gitaly.md §4.1: one that is not
+// acknowledged at a time), which on a busy machine is longer. A handler must open it even for an empty answer, and
+// close it before it returns.
 //
 // Errors: ErrNotMultiplexed, ErrNoID, *OpenError, or a plain error for a wrong confirmation; their texts are those of
 // the protocol, without the prefix that each RPC puts before them.
@@ -47,13 +49,13 @@ func Open(ctx context.Context) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	deadline := time.Now().Add(handshakeTimeout)
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
 	stream, err := opener.OpenStream(ctx)
 	if err != nil {
 		return nil, &OpenError{Step: "open stream", Err: err}
 	}
+	deadline := time.Now().Add(handshakeTimeout)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
 	stop := context.AfterFunc(ctx, func() { interrupt(stream) })
 	err = greet(stream, id, deadline)
 	if !stop() && err == nil {

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
@@ -20,9 +22,13 @@ type opener struct {
 	credentials.AuthInfo
 	stream net.Conn
 	err    error
+	after  time.Duration
 }
 
-func (o opener) OpenStream(context.Context) (net.Conn, error) { return o.stream, o.err }
+func (o opener) OpenStream(context.Context) (net.Conn, error) {
+	time.Sleep(o.after) // of a bubble's clock
+	return o.stream, o.err
+}
 
 func incoming(ctx context.Context, o opener, ids ...string) context.Context {
 	ctx = peer.NewContext(ctx, &peer.Peer{AuthInfo: o})
@@ -80,6 +86,28 @@ func TestOpen_lastIDCounts(t *testing.T) {
 	if hello := <-got; hello != "sidechannel\x00\x00\x00\x00\x00\x00\x01\x02" {
 		t.Errorf("greeted with %q", hello)
 	}
+}
+
+// TestOpen_waits: others that open a stream first may take their time, the client's greeting may not.
+func TestOpen_waits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for silent := range 2 {
+			server, client := net.Pipe()
+			go func() {
+				_, _ = io.ReadFull(client, make([]byte, 19))
+				if silent == 0 {
+					_, _ = io.WriteString(client, "ok")
+				}
+			}()
+			began := time.Now()
+			_, err := sidechannel.Open(incoming(t.Context(), opener{stream: server, after: 20 * time.Second}, "1"))
+			if took := time.Since(began); (err == nil) != (silent == 0) || took != time.Duration(20+5*silent)*time.Second {
+				t.Errorf("silent %d: %v after %v", silent, err, took)
+			}
+			_ = client.Close()
+		}
+	})
 }
 
 func TestOpen_canceled(t *testing.T) {
