@@ -96,9 +96,7 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", o.Path, err), pipes.closeOurEnds())
 	}
-	if o.Background {
-		p.yield()
-	}
+	p.yield(o.Background)
 	for _, f := range run {
 		f()
 	}
@@ -110,14 +108,27 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 const (
 	ioprioGroup  = 2
 	ioprioLowest = 2<<13 | 7
-	niceness     = 10
 )
 
-// yield lowers the priority of the group. It is a courtesy: where the system refuses,
-// the program runs like any other.
-func (p *Process) yield() {
-	_ = unix.Setpriority(unix.PRIO_PGRP, p.Pid(), niceness)
-	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, ioprioGroup, uintptr(p.Pid()), ioprioLowest)
+// What is added to our niceness. Where a hundred programs compute at once, each gets its turn after the others.
+// The services between them and the clients compute little, but at each step: were they
+// to wait as long each time, handshakes and hooks would run into their time limits.
+const (
+	foreground = 5
+	background = 15
+)
+
+// yield lowers the priority of the group below ours. It is a courtesy: where the system
+// refuses, the program runs like any other.
+func (p *Process) yield(last bool) {
+	more := foreground
+	if last {
+		more = background
+		_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, ioprioGroup, uintptr(p.Pid()), ioprioLowest)
+	}
+	if ours, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil { // as the kernel gives it, 20 less the niceness
+		_ = unix.Setpriority(unix.PRIO_PGRP, p.Pid(), min(20-ours+more, 19))
+	}
 }
 
 // Pid is the process id, and the id of the group.

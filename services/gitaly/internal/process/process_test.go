@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"gitsplit/kit/pktline"
 	"gitsplit/services/gitaly/internal/process"
 )
@@ -42,21 +44,28 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestBackground: the priority is lowered before the program reads its input.
-func TestBackground(t *testing.T) {
+// TestPriority: a program's is below ours, and lowered before it reads its input.
+func TestPriority(t *testing.T) {
 	t.Parallel()
-	r, w := io.Pipe()
-	var out bytes.Buffer
-	o := sh("read x; ps -o ni= -p $$")
-	o.Stdin, o.Stdout, o.Background = r, &out, true
-	p, err := process.Start(context.Background(), o)
+	ours, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = io.WriteString(w, "go\n")
-	_ = w.Close()
-	if err := p.Wait(); err != nil || strings.TrimSpace(out.String()) != "10" {
-		t.Errorf("niceness %q, %v", out.String(), err)
+	for background, more := range map[bool]int{false: 5, true: 15} {
+		r, w := io.Pipe()
+		var out bytes.Buffer
+		o := sh("read x; ps -o ni= -p $$")
+		o.Stdin, o.Stdout, o.Background = r, &out, background
+		p, err := process.Start(context.Background(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(w, "go\n")
+		_ = w.Close()
+		want := strconv.Itoa(min(20-ours+more, 19))
+		if err := p.Wait(); err != nil || strings.TrimSpace(out.String()) != want {
+			t.Errorf("background %v: niceness %q, %v, want %s", background, out.String(), err, want)
+		}
 	}
 }
 
