@@ -73,6 +73,10 @@ func (s *Suite) mix(ctx context.Context, sec *report.Section, c *crowd, times in
 	return bad
 }
 
+// waiting is among how many clients those over SSH are spread over addresses: more than
+// wait at a time.
+const waiting = 1000
+
 // crowd is users with a project each.
 type crowd struct {
 	ours   *peer.Ours
@@ -144,7 +148,8 @@ func (c *crowd) pull(ctx context.Context, n int) error {
 		_, err := c.web(m).Fetch(ctx, want)
 		return err
 	}
-	r := peer.Remote{Shell: &c.shell, Path: func(string) string { return m.name + "/" + m.name + ".git" }}
+	shell := from(c.shell, n/2%waiting)
+	r := peer.Remote{Shell: &shell, Path: func(string) string { return m.name + "/" + m.name + ".git" }}
 	return fetchSSH(ctx, r, m.name, want)
 }
 
