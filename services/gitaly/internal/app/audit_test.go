@@ -26,7 +26,7 @@ type audit struct {
 
 // calls are those that matter, for strace.
 const calls = "open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir," +
-	"write,writev,pwrite64,sendmsg,sendto,copy_file_range,fsync,fdatasync"
+	"write,writev,pwrite64,sendmsg,sendto,copy_file_range,fsync,fdatasync,syncfs"
 
 func newAudit(repo string) *audit {
 	return &audit{repo: repo, files: map[string]bool{}, names: map[string]map[string]bool{}, pending: map[string]string{}}
@@ -107,6 +107,12 @@ func (a *audit) call(name, args, opened string) {
 			}
 			delete(a.files, m[1])
 			delete(a.names, m[1])
+		}
+	case "syncfs":
+		if m := firstFD.FindStringSubmatch(args); m != nil && a.inside(m[1]) {
+			a.synced++
+			clear(a.files)
+			clear(a.names)
 		}
 	case "write", "pwrite64", "writev", "copy_file_range":
 		if m := firstFD.FindStringSubmatch(args); m != nil && a.inside(m[1]) {

@@ -10,9 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"gitsplit/kit/durable"
 	"gitsplit/services/gitaly/internal/gitcmd"
@@ -23,9 +20,10 @@ import (
 // thousands of waits for the disk, one after the other, where a repository is pushed for
 // the first time. A push that makes many references and does nothing else needs that
 // less than others, for there is no value of before that a crash of the machine could
-// take with it. Its references are synced by the gate, many at a time, before git's
-// report passes. A crash before that may leave empty files, which package leftover
-// removes; nobody was told that they are references.
+// take with it. Its references are made durable by the gate, with the file system as a
+// whole, before git's report passes. A crash before that may leave empty files, which
+// package leftover removes; nobody was told that they are references. A kernel that
+// does not tell what such a sync could not write is not asked: git syncs each file then.
 
 // bulkFrom is how many references a push must make to be such a one, and maxCommands how
 // many bytes of its commands are held to find that out, about twice as much while they
@@ -49,7 +47,7 @@ type commands struct {
 
 func newCommands(r io.Reader, repo *storage.Repo) *commands {
 	_, err := os.Stat(filepath.Join(repo.Dir, "reftable"))
-	return &commands{r: r, file: errors.Is(err, fs.ErrNotExist)}
+	return &commands{r: r, file: errors.Is(err, fs.ErrNotExist) && durable.TellsOfFileSystems()}
 }
 
 // Read reads from the client, but for a bulk.
@@ -130,35 +128,3 @@ func makes(command []byte) bool {
 }
 
 func zeros(oid []byte) bool { return len(bytes.Trim(oid, "0")) == 0 }
-
-// filesAtATime is how many files are synced at a time, so that they share the commits of
-// the file system's journal.
-const filesAtATime = 64
-
-// syncReferences makes the files of references durable that were written since the given
-// time.
-func syncReferences(repo string, since time.Time) error {
-	since = since.Add(-time.Second) // as in SyncChanged
-	var all errgroup.Group
-	all.SetLimit(filesAtATime)
-	err := filepath.WalkDir(filepath.Join(repo, "refs"), func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) { // emptied meanwhile
-			return nil
-		}
-		if err != nil || !d.Type().IsRegular() || strings.HasSuffix(path, ".lock") {
-			return err
-		}
-		all.Go(func() error {
-			info, err := os.Lstat(path)
-			if err == nil && !info.ModTime().Before(since) {
-				err = durable.SyncFile(path)
-			}
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			return err
-		})
-		return nil
-	})
-	return errors.Join(err, all.Wait())
-}

@@ -24,7 +24,7 @@ type gate struct {
 	repo   string
 	since  time.Time // directories touched earlier have nothing new
 	report *report
-	bulk   bool // git does not sync the files of references
+	whole  *durable.FileSystem // of a push whose references git does not sync; else nil
 	synced bool
 	err    error // of the sync
 
@@ -82,15 +82,14 @@ func (g *gate) look() error {
 	return nil
 }
 
-// sync is SyncChanged for the push. A failure ends it without a report
+// sync is SyncChanged for the push, or more. A failure ends it without a report
 // (security-baseline.md D3).
 func (g *gate) sync() error {
 	g.synced = true
 	var err error
-	if g.bulk {
-		err = syncReferences(g.repo, g.since)
-	}
-	if err == nil {
+	if g.whole != nil {
+		err = g.whole.Sync()
+	} else {
 		err = SyncChanged(g.repo, g.since)
 	}
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"gitsplit/kit/durable"
 	"gitsplit/kit/errs"
 	"gitsplit/kit/fault"
 	"gitsplit/kit/hookpayload"
@@ -72,8 +73,10 @@ func (s *Service) ReceivePack(ctx context.Context, repo *storage.Repo, p Push, s
 		spec.Stderr = r.stderr(sh.writer(streams.Stderr))
 	}
 	if err = s.o.Git.Run(ctx, &repo.Repo, spec); err == nil && wanted.bulk.Load() {
-		gate.bulk = true
-		err = s.o.Git.Run(ctx, &repo.Repo, wanted.again(spec))
+		if gate.whole, err = durable.OpenFileSystem(repo.Dir); err == nil {
+			defer gate.whole.Close()
+			err = s.o.Git.Run(ctx, &repo.Repo, wanted.again(spec))
+		}
 	}
 	s.forget(id)
 	s.o.Journal.End(ctx, id, gate.report.moved())

@@ -1,0 +1,42 @@
+package durable
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestFileSystem(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := OpenFileSystem(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "f"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Sync(); err != nil {
+		t.Error(err)
+	}
+	s.Close()
+	if err := s.Sync(); !errors.Is(err, ErrSync) {
+		t.Errorf("closed: %v", err)
+	}
+	if _, err := OpenFileSystem(filepath.Join(dir, "absent")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("absent: %v", err)
+	}
+}
+
+func TestTellsOfFileSystems(t *testing.T) {
+	t.Parallel()
+	for release, want := range map[string]bool{
+		"5.8": true, "5.8.0-1-amd64": true, "5.10.0": true, "6.1.0-13-amd64": true, "10.0": true, "5.8-rc1": true,
+		"5.7.19": false, "4.19.0": false, "": false, "5": false, "x.y": false, "5.x": false,
+	} {
+		if got := atLeast(release, 5, 8); got != want {
+			t.Errorf("%q: %v", release, got)
+		}
+	}
+}
