@@ -190,8 +190,10 @@ func (a *App) wire(ctx context.Context) error {
 	if err := a.openJournal(git, client); err != nil {
 		return err
 	}
+	incoming := &object.Incoming{}
 	hooks := hook.New(hook.Options{
-		API: client, Journal: a.journal.Journal, CustomDir: a.cfg.Hooks.CustomHooksDir, GitBinDir: git.BinDir(), SearchPath: path, Home: a.run.Home(), Log: a.log,
+		ReadAhead: func(ctx context.Context, quarantine *gitcmd.Repo) { incoming.News(ctx, git, quarantine) },
+		API:       client, Journal: a.journal.Journal, CustomDir: a.cfg.Hooks.CustomHooksDir, GitBinDir: git.BinDir(), SearchPath: path, Home: a.run.Home(), Log: a.log,
 		Memory: a.bounds().Memory, Place: a.bounds().Place,
 	})
 	setup := pack.HookSetup{
@@ -213,7 +215,7 @@ func (a *App) wire(ctx context.Context) error {
 		Git: git, Sweeper: a.guard, Marks: a.marks, Observer: a.metrics, Log: a.log, Now: time.Now, Parallel: a.cfg.Housekeeping.MaxConcurrency,
 	})
 	a.deps = &rpc.Deps{
-		Locator: a.locator, Git: git, Incoming: &object.Incoming{}, Protocols: a.metrics, Log: a.log, Version: Version, Now: time.Now, Ready: a.ready,
+		Locator: a.locator, Git: git, Incoming: incoming, Protocols: a.metrics, Log: a.log, Version: Version, Now: time.Now, Ready: a.ready,
 		Housekeeping: keeper, Linguist: linguist.Options{Path: filepath.Join(a.cfg.BinDir, "gitaly-linguist"), Memory: a.bounds().Memory},
 		Hooks: hooks, Operations: operation.New(operation.Options{Git: git, Hooks: hooks, Journal: a.journal.Journal, Setup: setup, Remotes: remotes, Writers: a.guard, Log: a.log, Now: time.Now}),
 		Directory: remote.Directory{Locator: a.locator, Git: git, Peers: peers}, Outbound: remote.Policy{AllowLocal: a.cfg.Remote.AllowLocalNetworks},

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"gitsplit/kit/errs"
@@ -22,6 +23,7 @@ import (
 	"gitsplit/kit/hookpayload"
 	"gitsplit/kit/internalapi"
 	"gitsplit/services/gitaly/internal/api"
+	"gitsplit/services/gitaly/internal/gitcmd"
 	"gitsplit/services/gitaly/internal/journal"
 	"gitsplit/services/gitaly/internal/process"
 	"gitsplit/services/gitaly/internal/storage"
@@ -49,9 +51,10 @@ type Journal interface {
 type Options struct {
 	API        API
 	Journal    Journal
-	CustomDir  string // server-wide custom hooks; "" for none
-	GitBinDir  string // comes first in the PATH of custom hooks
-	SearchPath string // PATH
+	ReadAhead  func(ctx context.Context, quarantine *gitcmd.Repo) // what the API will ask about a push; nil for nothing
+	CustomDir  string                                             // server-wide custom hooks; "" for none
+	GitBinDir  string                                             // comes first in the PATH of custom hooks
+	SearchPath string                                             // PATH
 	Home       string
 	Log        *slog.Logger
 	// Memory bounds what a custom hook allocates, and Place is where it is accounted, as
@@ -101,7 +104,10 @@ func (m *Manager) PreReceive(ctx context.Context, c Call, stdout, stderr io.Writ
 	if fault.Enabled {
 		fault.Point(ctx, fault.BeforeAllowed, push.GLRepository)
 	}
-	if err := m.o.API.Allowed(ctx, push); err != nil {
+	stop := m.readAhead(ctx, c.Repo, push)
+	err = m.o.API.Allowed(ctx, push)
+	stop()
+	if err != nil {
 		return m.denied(ctx, "GitLab: ", err)
 	}
 	if fault.Enabled {
@@ -128,6 +134,23 @@ func (m *Manager) PreReceive(ctx context.Context, c Call, stdout, stderr io.Writ
 		fault.Point(ctx, fault.AfterPreReceive, push.GLRepository)
 	}
 	return nil
+}
+
+// readAhead starts to read the objects of a push: the API asks for them as soon as it
+// knows that the user may push, and git takes as long to start. stop ends that and waits.
+func (m *Manager) readAhead(ctx context.Context, repo *storage.Repo, p api.Push) (stop func()) {
+	if m.o.ReadAhead == nil || p.ObjectDirectory == "" {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	quarantine := repo.Repo
+	quarantine.ObjectDir = filepath.Join(repo.Dir, p.ObjectDirectory)
+	var reading sync.WaitGroup
+	reading.Go(func() { m.o.ReadAhead(ctx, &quarantine) })
+	return func() {
+		cancel()
+		reading.Wait()
+	}
 }
 
 // unwritten tells the user why the journal did not take the push.

@@ -130,6 +130,11 @@ func TestManager_PreReceive(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.call.Env = []string{"GIT_OBJECT_DIRECTORY=" + quarantine, "GIT_ALTERNATE_OBJECT_DIRECTORIES=" + b.call.Repo.Dir + "/./objects", "EVIL=1"}
+	ahead := "" // what is read while the API is asked
+	b.manager.o.ReadAhead = func(ctx context.Context, repo *gitcmd.Repo) {
+		<-ctx.Done()
+		ahead = repo.ObjectDir
+	}
 	for _, p := range []string{"custom_hooks/pre-receive", "custom_hooks/pre-receive.d/b", "custom_hooks/pre-receive.d/a"} {
 		script(t, filepath.Join(b.call.Repo.Dir, p), "echo ran "+p+`; cat; echo "$GL_ID $GL_USERNAME $GL_PROTOCOL $GL_REPOSITORY $GL_PROJECT_PATH $EVIL$GITALY_HOOKS_PAYLOAD" >&2`)
 	}
@@ -137,6 +142,9 @@ func TestManager_PreReceive(t *testing.T) {
 	script(t, filepath.Join(b.server, "pre-receive.d/z~"), "echo backup; exit 1")
 	if err := b.manager.PreReceive(t.Context(), b.call, &b.stdout, &b.stderr); err != nil {
 		t.Fatal(err)
+	}
+	if ahead != quarantine {
+		t.Errorf("read ahead in %q, want %q", ahead, quarantine)
 	}
 	changes := string(b.call.Changes)
 	want := "ran custom_hooks/pre-receive\n" + changes + "ran custom_hooks/pre-receive.d/a\n" + changes +

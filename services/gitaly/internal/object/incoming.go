@@ -73,7 +73,13 @@ type Outputter interface {
 // what was in it, for all who ask about the push. It is safe for concurrent use.
 type Incoming struct {
 	mu   sync.Mutex
-	news map[string]*News // by the path of the pack
+	news map[string]*reading // by the path of the pack
+}
+
+// reading is what one git finds.
+type reading struct {
+	done chan struct{} // closed when news is known
+	news *News         // nil if it could not tell
 }
 
 // News returns what a push has brought, or nil if the repository is no quarantine, the
@@ -83,34 +89,42 @@ func (c *Incoming) News(ctx context.Context, git Outputter, repo *gitcmd.Repo) *
 	if pack == "" {
 		return nil
 	}
-	c.mu.Lock()
-	n := c.news[pack]
-	c.mu.Unlock()
-	if n != nil {
-		return n
+	r, first := c.reading(pack)
+	if first {
+		defer close(r.done)
+		alone := *repo
+		alone.Alternates = nil // git completes the pack of a push: it needs no other
+		if n, err := readNews(ctx, git, &alone); err == nil {
+			r.news = n
+		}
+		return r.news
 	}
-	alone := *repo
-	alone.Alternates = nil // git completes the pack of a push: it needs no other
-	n, err := readNews(ctx, git, &alone)
-	if err != nil {
+	select {
+	case <-r.done:
+		return r.news
+	case <-ctx.Done():
 		return nil
 	}
-	c.keep(pack, n)
-	return n
 }
 
-func (c *Incoming) keep(pack string, n *News) {
+// reading returns the reading of a pack, and whether it is the caller's to do.
+func (c *Incoming) reading(pack string) (r *reading, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.news == nil || len(c.news) >= newsKept {
-		c.news = map[string]*News{}
+	if r := c.news[pack]; r != nil {
+		return r, false
 	}
-	c.news[pack] = n
+	if c.news == nil || len(c.news) >= newsKept {
+		c.news = map[string]*reading{}
+	}
+	r = &reading{done: make(chan struct{})}
+	c.news[pack] = r
 	time.AfterFunc(newsFor, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.news, pack)
 	})
+	return r, true
 }
 
 // onlyPack returns the path of the pack in a quarantine that holds nothing else and no

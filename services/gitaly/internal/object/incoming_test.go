@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"gitsplit/services/gitaly/internal/gitcmd"
@@ -15,11 +17,11 @@ import (
 // counted counts the gits that are started.
 type counted struct {
 	*gitcmd.Factory
-	started int
+	started atomic.Int32
 }
 
 func (c *counted) Reader(ctx context.Context, repo *gitcmd.Repo, s gitcmd.Spec) (*gitcmd.Reader, error) {
-	c.started++
+	c.started.Add(1)
 	return c.Factory.Reader(ctx, repo, s)
 }
 
@@ -61,9 +63,10 @@ func TestIncoming(t *testing.T) {
 	repo := &gitcmd.Repo{Dir: dir, ObjectDir: quarantine, Alternates: []string{filepath.Join(dir, "objects")}}
 	var c Incoming
 	n := c.News(t.Context(), git, repo)
-	if again := c.News(t.Context(), git, repo); n == nil || again != n || git.started != 1 {
-		t.Fatalf("%v, then %v, with %d gits", n, again, git.started)
+	if again := c.News(t.Context(), git, repo); n == nil || again != n || git.started.Load() != 1 {
+		t.Fatalf("%v, then %v, with %d gits", n, again, git.started.Load())
 	}
+	atOnce(t, git, repo)
 	if len(n.Parents) != 3 || len(n.Small) != 1 || string(n.Small[0].Data) != "hello" || n.Small[0].OID != output("rev-parse", "main:a") {
 		t.Errorf("news %+v", n)
 	}
@@ -86,6 +89,34 @@ func TestIncoming(t *testing.T) {
 	}
 	if n := c.News(t.Context(), git, repo); n != nil {
 		t.Errorf("beside other objects: %+v", n)
+	}
+}
+
+// atOnce asks from several sides while nobody knows the answer, and once more with no
+// time to wait for it.
+func atOnce(t *testing.T, git *counted, repo *gitcmd.Repo) {
+	t.Helper()
+	var c Incoming
+	var all sync.WaitGroup
+	before, answers := git.started.Load(), make([]*News, 8)
+	for i := range answers {
+		all.Go(func() { answers[i] = c.News(t.Context(), git, repo) })
+	}
+	all.Wait()
+	for _, n := range answers {
+		if n == nil || n != answers[0] {
+			t.Errorf("at once: %v", answers)
+		}
+	}
+	if got := git.started.Load() - before; got != 1 {
+		t.Errorf("at once: %d gits", got)
+	}
+	r, _ := c.reading(filepath.Join(repo.ObjectDir, "other.pack")) // never done
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	c.news[onlyPack(repo.ObjectDir)] = r
+	if n := c.News(gone, git, repo); n != nil {
+		t.Errorf("without time: %v", n)
 	}
 }
 
