@@ -35,7 +35,7 @@ func (c clientCreds) ClientHandshake(ctx context.Context, authority string, raw 
 		_ = conn.Close()
 		return nil, nil, err
 	}
-	session, err := yamux.Client(conn, clientConfig())
+	session, err := yamux.Client(&joined{Conn: conn}, clientConfig())
 	if err != nil {
 		_ = conn.Close()
 		return nil, nil, err

@@ -103,7 +103,7 @@ func (c serverCreds) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthIn
 }
 
 func accept(conn net.Conn, info credentials.AuthInfo, deadline time.Time) (net.Conn, credentials.AuthInfo, error) {
-	session, err := yamux.Server(conn, serverConfig())
+	session, err := yamux.Server(&joined{Conn: conn}, serverConfig())
 	if err != nil {
 		_ = conn.Close()
 		return nil, nil, err
