@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc"
+
 	"gitsplit/kit/gitalyclient"
 	"gitsplit/kit/pktline"
 	"gitsplit/kit/sidechannel"
@@ -38,16 +40,35 @@ func BenchmarkSSHUploadPack(b *testing.B) {
 
 func BenchmarkSSHReceivePack(b *testing.B) {
 	conn := start(b, &fakeGitaly{receivePack: func(s receiveStream) error {
-		if _, err := s.Recv(); err != nil {
+		req, err := s.Recv()
+		if err != nil {
 			return err
 		}
-		_, err := io.Copy(io.Discard, streamio.NewReader(func() ([]byte, error) { r, err := s.Recv(); return r.GetStdin(), err }))
+		_, err = io.Copy(io.Discard, streamio.NewReceiver(s, req, "stdin"))
 		return err
 	}})
 	b.SetBytes(packSize)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := gitalyclient.SSHReceivePack(b.Context(), conn, first, zeros(packSize), io.Discard, io.Discard); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkPostReceivePack(b *testing.B) {
+	conn := start(b, &fakeGitaly{postReceive: func(s grpc.BidiStreamingServer[gitalypb.PostReceivePackRequest, gitalypb.PostReceivePackResponse]) error {
+		req, err := s.Recv()
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, streamio.NewReceiver(s, req, "data"))
+		return err
+	}})
+	b.SetBytes(packSize)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := gitalyclient.PostReceivePack(b.Context(), conn, &gitalypb.PostReceivePackRequest{}, zeros(packSize), io.Discard); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -44,13 +44,13 @@ func InfoRefs(ctx context.Context, conn *grpc.ClientConn, service string, req *g
 func PostReceivePack(ctx context.Context, conn *grpc.ClientConn, first *gitalypb.PostReceivePackRequest, body io.Reader, w io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := gitalypb.NewSmartHTTPServiceClient(conn).PostReceivePack(ctx)
+	stream, err := gitalypb.NewSmartHTTPServiceClient(conn).PostReceivePack(ctx, bulk())
 	if err != nil {
 		return err
 	}
 	_, err = duplex[gitalypb.PostReceivePackRequest, gitalypb.PostReceivePackResponse]{
 		stream: stream, end: cancel,
-		data:  func(b []byte) *gitalypb.PostReceivePackRequest { return &gitalypb.PostReceivePackRequest{Data: b} },
+		stdin: streamio.NewSender(stream, (*gitalypb.PostReceivePackRequest)(nil), "data"),
 		piece: func(r *gitalypb.PostReceivePackResponse) piece { return piece{stdout: r.GetData()} },
 	}.relay(first, body, w, io.Discard)
 	return err

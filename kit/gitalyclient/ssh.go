@@ -10,6 +10,7 @@ import (
 
 	"gitsplit/kit/pktline"
 	"gitsplit/kit/sidechannel"
+	"gitsplit/kit/streamio"
 	"gitsplit/proto/go/gitalypb"
 )
 
@@ -22,13 +23,13 @@ import (
 func SSHReceivePack(ctx context.Context, conn *grpc.ClientConn, first *gitalypb.SSHReceivePackRequest, stdin io.Reader, stdout, stderr io.Writer) (int32, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := gitalypb.NewSSHServiceClient(conn).SSHReceivePack(ctx)
+	stream, err := gitalypb.NewSSHServiceClient(conn).SSHReceivePack(ctx, bulk())
 	if err != nil {
 		return 0, err
 	}
 	return duplex[gitalypb.SSHReceivePackRequest, gitalypb.SSHReceivePackResponse]{
 		stream: stream, end: cancel,
-		data: func(b []byte) *gitalypb.SSHReceivePackRequest { return &gitalypb.SSHReceivePackRequest{Stdin: b} },
+		stdin: streamio.NewSender(stream, (*gitalypb.SSHReceivePackRequest)(nil), "stdin"),
 		piece: func(r *gitalypb.SSHReceivePackResponse) piece {
 			return piece{r.GetStdout(), r.GetStderr(), exitOf(r.GetExitStatus())}
 		},
@@ -39,13 +40,13 @@ func SSHReceivePack(ctx context.Context, conn *grpc.ClientConn, first *gitalypb.
 func SSHUploadArchive(ctx context.Context, conn *grpc.ClientConn, first *gitalypb.SSHUploadArchiveRequest, stdin io.Reader, stdout, stderr io.Writer) (int32, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := gitalypb.NewSSHServiceClient(conn).SSHUploadArchive(ctx)
+	stream, err := gitalypb.NewSSHServiceClient(conn).SSHUploadArchive(ctx, bulk())
 	if err != nil {
 		return 0, err
 	}
 	return duplex[gitalypb.SSHUploadArchiveRequest, gitalypb.SSHUploadArchiveResponse]{
 		stream: stream, end: cancel,
-		data: func(b []byte) *gitalypb.SSHUploadArchiveRequest { return &gitalypb.SSHUploadArchiveRequest{Stdin: b} },
+		stdin: streamio.NewSender(stream, (*gitalypb.SSHUploadArchiveRequest)(nil), "stdin"),
 		piece: func(r *gitalypb.SSHUploadArchiveResponse) piece {
 			return piece{r.GetStdout(), r.GetStderr(), exitOf(r.GetExitStatus())}
 		},

@@ -19,11 +19,14 @@ type piece struct {
 
 // duplex is a bidirectional git RPC: what differs between them is the shape of the messages.
 type duplex[Req, Resp any] struct {
-	stream grpc.BidiStreamingClient[Req, Resp]
-	data   func([]byte) *Req  // a message that carries stdin
-	piece  func(*Resp) piece  // what a response carries
-	end    context.CancelFunc // ends the RPC
+	stream grpc.BidiStreamingClient[Req, Resp] // with streamio's codec
+	stdin  io.Writer                           // into messages of the stream
+	piece  func(*Resp) piece                   // what a response carries
+	end    context.CancelFunc                  // ends the RPC
 }
+
+// bulk lets stdin pass gRPC without copies.
+func bulk() grpc.CallOption { return grpc.ForceCodecV2(streamio.NewCodec()) }
 
 // relay sends first, then stdin, and writes the responses until the server ends the RPC. It returns then, also while
 // stdin is still open: the goroutine that reads stdin ends with the caller's closing it.
@@ -64,7 +67,7 @@ func (d duplex[Req, Resp]) relay(first *Req, stdin io.Reader, stdout, stderr io.
 // cancelled then.
 func (d duplex[Req, Resp]) feed(stdin io.Reader, broken chan<- error) {
 	in := &source{r: stdin}
-	_, _ = io.Copy(streamio.NewWriter(func(b []byte) error { return d.stream.Send(d.data(b)) }), in)
+	_, _ = io.Copy(d.stdin, in)
 	switch {
 	case in.ended():
 		_ = d.stream.CloseSend()

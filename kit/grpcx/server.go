@@ -15,6 +15,7 @@ import (
 
 	"gitsplit/kit/correlation"
 	"gitsplit/kit/logging"
+	"gitsplit/kit/streamio"
 )
 
 // Options configures the server's chain.
@@ -33,11 +34,12 @@ type Options struct {
 const quietPrefix = "/grpc.health.v1.Health/"
 
 // ServerOptions puts the chain in front of every RPC, followed by the given interceptors (authentication first:
-// then refused calls have their line and their correlation id too).
+// then refused calls have their line and their correlation id too). Handlers may use streamio's senders and receivers.
 func ServerOptions(o Options, unary []grpc.UnaryServerInterceptor, stream []grpc.StreamServerInterceptor) []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(append([]grpc.UnaryServerInterceptor{UnaryServerInterceptor(o)}, unary...)...),
 		grpc.ChainStreamInterceptor(append([]grpc.StreamServerInterceptor{StreamServerInterceptor(o)}, stream...)...),
+		grpc.ForceServerCodecV2(streamio.NewCodec()),
 	}
 }
 

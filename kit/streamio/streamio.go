@@ -1,5 +1,7 @@
 // Package streamio turns the byte fields of streamed gRPC messages into an io.Reader and an io.Writer
-// (wire/gitaly.md §5.1), so that handlers and relays copy instead of holding a pack in memory.
+// (wire/gitaly.md §5.1), so that handlers and relays copy instead of holding a pack in memory. NewReader and NewWriter
+// know only bytes and go with any codec; NewReceiver and NewSender, for what is large, have the messages of a stream and
+// a Codec at their end of it.
 package streamio
 
 import (

@@ -3,6 +3,7 @@ package rpc
 import (
 	"sync"
 
+	"gitsplit/kit/streamio"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/pack"
 )
@@ -25,10 +26,7 @@ func (s SmartHTTP) PostReceivePack(stream gitalypb.SmartHTTPService_PostReceiveP
 	defer t.note(ctx)
 	var mu sync.Mutex
 	err = s.Packs.ReceivePack(ctx, repo, push, pack.Streams{
-		Stdin: t.recv(func() ([]byte, error) {
-			m, err := stream.Recv()
-			return m.GetData(), err
-		}),
+		Stdin:  t.reader(streamio.NewReceiver(stream, first, "data")),
 		Stdout: t.send(&mu, func(b []byte) error { return stream.Send(&gitalypb.PostReceivePackResponse{Data: b}) }),
 	})
 	return httpFailed(err, "waiting for receive-pack")

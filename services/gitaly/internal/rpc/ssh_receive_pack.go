@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"gitsplit/kit/errs"
+	"gitsplit/kit/streamio"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/pack"
 )
@@ -28,10 +29,7 @@ func (s SSH) SSHReceivePack(stream gitalypb.SSHService_SSHReceivePackServer) err
 	defer t.note(ctx)
 	var mu sync.Mutex
 	err = s.Packs.ReceivePack(ctx, repo, push, pack.Streams{
-		Stdin: t.recv(func() ([]byte, error) {
-			m, err := stream.Recv()
-			return m.GetStdin(), err
-		}),
+		Stdin:  t.reader(streamio.NewReceiver(stream, first, "stdin")),
 		Stdout: t.send(&mu, func(b []byte) error { return stream.Send(&gitalypb.SSHReceivePackResponse{Stdout: b}) }),
 		Stderr: t.send(&mu, func(b []byte) error { return stream.Send(&gitalypb.SSHReceivePackResponse{Stderr: b}) }),
 	})

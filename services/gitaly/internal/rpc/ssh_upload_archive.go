@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 
+	"gitsplit/kit/streamio"
 	"gitsplit/proto/go/gitalypb"
 	"gitsplit/services/gitaly/internal/pack"
 )
@@ -27,10 +28,7 @@ func (s SSH) SSHUploadArchive(stream gitalypb.SSHService_SSHUploadArchiveServer)
 	defer t.note(ctx)
 	var mu sync.Mutex
 	err = s.Packs.UploadArchive(ctx, repo, pack.Streams{
-		Stdin: t.recv(func() ([]byte, error) {
-			m, err := stream.Recv()
-			return m.GetStdin(), err
-		}),
+		Stdin:  t.reader(streamio.NewReceiver(stream, first, "stdin")),
 		Stdout: t.send(&mu, func(b []byte) error { return stream.Send(&gitalypb.SSHUploadArchiveResponse{Stdout: b}) }),
 		Stderr: t.send(&mu, func(b []byte) error { return stream.Send(&gitalypb.SSHUploadArchiveResponse{Stderr: b}) }),
 	})

@@ -31,11 +31,6 @@ func (t *transfer) note(ctx context.Context) {
 func (t *transfer) reader(r io.Reader) io.Reader { return &countedReader{r, &t.in} }
 func (t *transfer) writer(w io.Writer) io.Writer { return &countedWriter{w, &t.out} }
 
-// recv reads the data of later messages; they must carry nothing else.
-func (t *transfer) recv(next func() ([]byte, error)) io.Reader {
-	return t.reader(streamio.NewReader(next))
-}
-
 // send writes into messages, several streams at a time.
 func (t *transfer) send(mu *sync.Mutex, send func([]byte) error) io.Writer {
 	return t.writer(streamio.NewWriter(func(b []byte) error {
