@@ -16,6 +16,9 @@ type Codec struct{ encoding.CodecV2 }
 // NewCodec returns the codec.
 func NewCodec() Codec { return Codec{encoding.GetCodecV2(grpcproto.Name)} }
 
+// Name is empty, so that the content type of a call stays the plain "application/grpc" that it is without us.
+func (Codec) Name() string { return "" }
+
 // Marshal encodes a message.
 func (c Codec) Marshal(v any) (mem.BufferSlice, error) {
 	if out, ok := v.(*outgoing); ok {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	_ "google.golang.org/grpc/encoding/gzip" // for a call that compresses
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -95,6 +97,23 @@ func TestStreams(t *testing.T) {
 			})
 		}
 		wg.Wait()
+	}
+}
+
+// TestCodec_contentType: the other side sees no difference to a call with gRPC's own codec.
+func TestCodec_contentType(t *testing.T) {
+	t.Parallel()
+	got := make(chan []string, 2)
+	conn := dial(t, func(s grpc.ServerStream) error {
+		got <- metadata.ValueFromIncomingContext(s.Context(), "content-type")
+		return nil
+	})
+	if err := push(t.Context(), conn, io.Discard, bytes.NewReader(nil)); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Invoke(t.Context(), "/test/Push", &gitalypb.PostReceivePackRequest{}, &gitalypb.PostReceivePackResponse{}) // it has no answer
+	if ours, plain := <-got, <-got; len(ours) != 1 || !slices.Equal(ours, plain) {
+		t.Errorf("content type %q, without the codec %q", ours, plain)
 	}
 }
 
