@@ -106,15 +106,19 @@ func parse(line string) (Info, error) {
 	return Info{OID: fields[0], Type: fields[1], Size: size}, nil
 }
 
-// Stream opens an object. The reader must be read to its end before the next
-// question; Discard does that.
+// Stream opens an object. All its bytes must be read before the next question; Discard
+// does that.
 func (r *Reader) Stream(name string) (Info, io.Reader, error) {
 	info, err := r.ask("contents", name)
 	if err != nil {
 		return Info{}, nil, err
 	}
-	r.rest = &contents{owner: r, left: info.Size}
-	return info, r.rest, nil
+	c := &contents{owner: r, left: info.Size}
+	r.rest = c
+	if c.left == 0 {
+		err = c.finish()
+	}
+	return info, c, err
 }
 
 // Discard skips what is left of the object that Stream opened.
@@ -145,7 +149,10 @@ func (r *Reader) Contents(name string, types ...string) (Info, []byte, error) {
 	if _, err := io.ReadFull(rd, data); err != nil {
 		return Info{}, nil, fmt.Errorf("read object %s: %w", info.OID, err)
 	}
-	return info, data, r.Discard()
+	if r.rest != nil { // its end did not come
+		return Info{}, nil, fmt.Errorf("read object %s: %w", info.OID, errLost)
+	}
+	return info, data, nil
 }
 
 func wanted(typ string, types []string) bool {
@@ -157,7 +164,8 @@ func wanted(typ string, types []string) bool {
 	return len(types) == 0
 }
 
-// contents reads one object and the line break behind it.
+// contents reads one object, and with its last byte the line break behind it: who knows
+// the size reads no further.
 type contents struct {
 	owner *Reader
 	left  int64
@@ -165,21 +173,21 @@ type contents struct {
 
 func (c *contents) Read(p []byte) (int, error) {
 	if c.left == 0 {
-		return 0, c.finish()
+		return 0, io.EOF
 	}
 	n, err := c.owner.git.Out.Read(p[:min(int64(len(p)), c.left)])
 	c.left -= int64(n)
-	if err == io.EOF && c.left > 0 {
+	switch {
+	case c.left == 0:
+		err = c.finish()
+	case errors.Is(err, io.EOF):
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err
 }
 
-// finish consumes the line break once.
+// finish consumes the line break.
 func (c *contents) finish() error {
-	if c.owner.rest != c {
-		return io.EOF
-	}
 	b, err := c.owner.git.Out.ReadByte()
 	if err != nil {
 		return fmt.Errorf("read end of object: %w", err)
@@ -188,5 +196,5 @@ func (c *contents) finish() error {
 		return errLost
 	}
 	c.owner.rest = nil
-	return io.EOF
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -37,9 +38,11 @@ M 160000 1111111111111111111111111111111111111111 sub
 M 100644 :1 d/e/f/g
 `
 
-func setup(t *testing.T) *Reader {
+// repository makes one with that history.
+func repository(t *testing.T, o gitcmd.Options) (*gitcmd.Factory, *gitcmd.Repo) {
 	t.Helper()
-	git, err := gitcmd.New(t.Context(), gitcmd.Options{SearchPath: os.Getenv("PATH"), Home: t.TempDir()})
+	o.SearchPath, o.Home = os.Getenv("PATH"), t.TempDir()
+	git, err := gitcmd.New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +51,13 @@ func setup(t *testing.T) *Reader {
 		t.Fatal(err)
 	}
 	importHistory(t, dir)
-	r, err := Open(t.Context(), git, &gitcmd.Repo{Dir: dir})
+	return git, &gitcmd.Repo{Dir: dir}
+}
+
+func setup(t *testing.T) *Reader {
+	t.Helper()
+	git, repo := repository(t, gitcmd.Options{})
+	r, err := Open(t.Context(), git, repo)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +108,45 @@ func TestReader(t *testing.T) {
 	}
 	if _, data, err := r.Contents(blob.OID, "blob"); string(data) != "hello" || err != nil {
 		t.Errorf("Contents = %q, %v", data, err)
+	}
+}
+
+// starts counts processes.
+type starts struct{ n int }
+
+func (*starts) CatFileLookup(bool) {}
+func (s *starts) CatFileStarted()  { s.n++ }
+
+// TestReader_kept: git can be asked again when the bytes of an object were read, and
+// nothing further; but not in the middle of one.
+func TestReader_kept(t *testing.T) {
+	t.Parallel()
+	seen := &starts{}
+	pool := gitcmd.NewCatFiles(gitcmd.CatFilesOptions{Max: 1, PerRepo: 1, Idle: time.Minute, MaxAge: time.Minute, Observer: seen})
+	defer pool.Close() //nolint:errcheck // test
+	git, repo := repository(t, gitcmd.Options{CatFiles: pool})
+	const empty = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+	for _, tc := range []struct {
+		name   string
+		read   int64
+		starts int
+	}{
+		{"main:a", 5, 1}, {empty, 0, 1}, {"main:d/e/f/g", 5, 1}, {"main:a", 2, 1}, {"main:a", 5, 2}, {"main:a", 0, 2}, {"main:a", 5, 3},
+	} {
+		r, err := Open(t.Context(), git, repo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rd, err := r.Stream(tc.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.Copy(io.Discard, io.LimitReader(rd, tc.read)); n != tc.read || err != nil {
+			t.Errorf("%s: read %d, %v", tc.name, n, err)
+		}
+		if err := r.Close(); err != nil || seen.n != tc.starts {
+			t.Errorf("%d bytes of %s: %d processes, %v; want %d", tc.read, tc.name, seen.n, err, tc.starts)
+		}
 	}
 }
 
