@@ -204,13 +204,6 @@ func (f *fakeGitaly) ListCommits(in *gitalypb.ListCommitsRequest, out grpc.Serve
 	if err != nil {
 		return err
 	}
-	if in.GetDisableWalk() {
-		answer := &gitalypb.ListCommitsResponse{}
-		for _, id := range in.GetRevisions() {
-			answer.Commits = append(answer.Commits, repo.commit(id))
-		}
-		return out.Send(answer)
-	}
 	from := max(slices.Index(repo.log, in.GetRevisions()[0]), 0) + int(in.GetSkip())
 	if len(in.GetPaths()) > 0 {
 		from = len(repo.log) - 1 // every file is as old as the repository
@@ -221,6 +214,26 @@ func (f *fakeGitaly) ListCommits(in *gitalypb.ListCommitsRequest, out grpc.Serve
 		}
 	}
 	return nil
+}
+
+func (f *fakeGitaly) ListCommitsByOid(in *gitalypb.ListCommitsByOidRequest, out grpc.ServerStreamingServer[gitalypb.ListCommitsByOidResponse]) error {
+	repo, err := f.repo(in.GetRepository())
+	if err != nil {
+		return err
+	}
+	answer := &gitalypb.ListCommitsByOidResponse{}
+	for _, id := range in.GetOid() {
+		answer.Commits = append(answer.Commits, repo.commit(id))
+	}
+	return out.Send(answer)
+}
+
+func (f *fakeGitaly) LastCommitForPath(_ context.Context, in *gitalypb.LastCommitForPathRequest) (*gitalypb.LastCommitForPathResponse, error) {
+	repo, err := f.repo(in.GetRepository())
+	if err != nil {
+		return nil, err
+	}
+	return &gitalypb.LastCommitForPathResponse{Commit: repo.commit(repo.log[len(repo.log)-1])}, nil // every file is as old as the repository
 }
 
 func (f *fakeGitaly) GetTreeEntries(in *gitalypb.GetTreeEntriesRequest, out grpc.ServerStreamingServer[gitalypb.GetTreeEntriesResponse]) error {

@@ -73,11 +73,11 @@ func (r *Repo) commitsByID(ctx context.Context, ids []string) (map[string]*gital
 	if len(ids) == 0 {
 		return found, nil
 	}
-	stream, err := r.commits.ListCommits(ctx, &gitalypb.ListCommitsRequest{Repository: r.repository, Revisions: ids, DisableWalk: true})
+	stream, err := r.commits.ListCommitsByOid(ctx, &gitalypb.ListCommitsByOidRequest{Repository: r.repository, Oid: ids})
 	if err != nil {
 		return nil, remote(err)
 	}
-	err = receive(stream, func(msg *gitalypb.ListCommitsResponse) {
+	err = receive(stream, func(msg *gitalypb.ListCommitsByOidResponse) {
 		for _, c := range msg.GetCommits() {
 			found[c.GetId()] = c
 		}
@@ -89,23 +89,10 @@ func (r *Repo) commitsByID(ctx context.Context, ids []string) (map[string]*gital
 func (r *Repo) LastCommit(ctx context.Context, commit, path string) (string, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	stream, err := r.commits.ListCommits(ctx, &gitalypb.ListCommitsRequest{
-		Repository:       r.repository,
-		Revisions:        []string{commit},
-		Paths:            [][]byte{[]byte(path)},
-		GlobalOptions:    &gitalypb.GlobalOptions{LiteralPathspecs: true},
-		PaginationParams: &gitalypb.PaginationParameter{Limit: 1},
+	res, err := r.commits.LastCommitForPath(ctx, &gitalypb.LastCommitForPathRequest{
+		Repository: r.repository, Revision: []byte(commit), Path: []byte(path), LiteralPathspec: true,
 	})
-	if err != nil {
-		return "", remote(err)
-	}
-	var id string
-	err = receive(stream, func(msg *gitalypb.ListCommitsResponse) {
-		for _, c := range msg.GetCommits() {
-			id = c.GetId()
-		}
-	})
-	return id, err
+	return res.GetCommit().GetId(), remote(err)
 }
 
 // Stats counts the lines that a commit adds and deletes.
