@@ -19,21 +19,17 @@ func (p Plan) env(prefix string) []string {
 			env = append(env, item)
 		}
 	}
-	for name, value := range goDefaults() {
-		if !slices.ContainsFunc(env, func(item string) bool { return strings.HasPrefix(item, name+"=") }) {
-			env = append(env, name+"="+value)
-		}
+	if !slices.ContainsFunc(env, func(item string) bool { return strings.HasPrefix(item, "GOMEMLIMIT=") }) {
+		env = append(env, memoryLimit)
 	}
 	slices.Sort(env)
 	return env
 }
 
-// goDefaults keep idle processes small and let busy ones grow: half the usual
-// growth between collections, and a soft limit that makes the collector work
-// harder before a service becomes a burden to its host.
-func goDefaults() map[string]string {
-	return map[string]string{"GOGC": "50", "GOMEMLIMIT": "256MiB"}
-}
+// memoryLimit makes the collector work harder before a service becomes a burden to its
+// host. Collecting more often below it gains an idle process nothing, and costs a busy one
+// a tenth of its work.
+const memoryLimit = "GOMEMLIMIT=256MiB"
 
 // opensBucket: rails-api and sidekiq open object storage, if there is a bucket, with
 // the credentials that AWS's variables hold or lead to.

@@ -74,7 +74,7 @@ func TestSpecs(t *testing.T) {
 	p := plan(t)
 	p.Environ = []string{
 		"PATH=/bin", "GITSPLIT_ROOT_PASSWORD=hunter2", "AWS_SECRET_ACCESS_KEY=hunter2", "SHELL=/bin/sh", "SHELL_LOG_LEVEL=debug",
-		"GITALY_LOGGING_LEVEL=debug", "OTEL_SERVICE_NAME=x", "GOGC=100", "no equals sign",
+		"GITALY_LOGGING_LEVEL=debug", "OTEL_SERVICE_NAME=x", "GOGC=50", "no equals sign",
 	}
 	var names []string
 	for _, spec := range p.Specs() {
@@ -84,7 +84,7 @@ func TestSpecs(t *testing.T) {
 			t.Errorf("%s is given a secret: %s", spec.Name, text)
 		}
 		if spec.Name == SSHD {
-			want := []string{"GOGC=100", "GOMEMLIMIT=256MiB", "LANG=C.UTF-8", "OTEL_SERVICE_NAME=x", "PATH=/bin", "SHELL_LOG_LEVEL=debug"}
+			want := []string{"GOGC=50", "GOMEMLIMIT=256MiB", "LANG=C.UTF-8", "OTEL_SERVICE_NAME=x", "PATH=/bin", "SHELL_LOG_LEVEL=debug"}
 			if diff := cmp.Diff(want, spec.Env); diff != "" {
 				t.Errorf("environment of sshd (-want +got):\n%s", diff)
 			}
