@@ -13,8 +13,9 @@ const (
 	typeData   = 0
 )
 
-// joined is a connection for yamux, which writes the header of each data frame and right after it the body: both
-// go out with one system call, and wake the other side once. Not for concurrent writes: yamux has one writer.
+// joined is a connection for yamux, which writes the header of each data frame and right after it the body: on a socket
+// without TLS both go out with one system call, and wake the other side once. Not for concurrent writes: yamux has one
+// writer.
 type joined struct {
 	net.Conn
 	header [headerSize]byte

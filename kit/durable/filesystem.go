@@ -33,14 +33,21 @@ func (s *FileSystem) Sync() error {
 // Close must be called.
 func (s *FileSystem) Close() { _ = s.dir.Close() } // nothing was written through it
 
-// TellsOfFileSystems reports whether FileSystem.Sync learns of what could not be written:
-// syncfs(2) does so from Linux 5.8 on.
-func TellsOfFileSystems() bool {
+// Tells reports whether FileSystem.Sync learns of what could not be written on the file
+// system of dir. From Linux 5.17 on syncfs(2) tells of data and of the file system's own
+// records, and these file systems are known to tell the kernel; others may say nothing
+// (FUSE), or not for the layer below (overlayfs).
+func Tells(dir string) bool {
 	var u unix.Utsname
-	if unix.Uname(&u) != nil {
+	var fs unix.Statfs_t
+	if unix.Uname(&u) != nil || unix.Statfs(dir, &fs) != nil {
 		return false
 	}
-	return atLeast(unix.ByteSliceToString(u.Release[:]), 5, 8)
+	switch fs.Type {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC:
+		return atLeast(unix.ByteSliceToString(u.Release[:]), 5, 17)
+	}
+	return false
 }
 
 func atLeast(release string, major, minor int) bool {

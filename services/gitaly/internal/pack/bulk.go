@@ -22,8 +22,8 @@ import (
 // less than others, for there is no value of before that a crash of the machine could
 // take with it. Its references are made durable by the gate, with the file system as a
 // whole, before git's report passes. A crash before that may leave empty files, which
-// package leftover removes; nobody was told that they are references. A kernel that
-// does not tell what such a sync could not write is not asked: git syncs each file then.
+// package leftover removes; nobody was told that they are references. Where the kernel or
+// the file system would not tell what could not be written, git syncs each file.
 
 // bulkFrom is how many references a push must make to be such a one, and maxCommands how
 // many bytes of its commands are held to find that out, about twice as much while they
@@ -47,7 +47,7 @@ type commands struct {
 
 func newCommands(r io.Reader, repo *storage.Repo) *commands {
 	_, err := os.Stat(filepath.Join(repo.Dir, "reftable"))
-	return &commands{r: r, file: errors.Is(err, fs.ErrNotExist) && durable.TellsOfFileSystems()}
+	return &commands{r: r, file: errors.Is(err, fs.ErrNotExist) && durable.Tells(repo.Dir)}
 }
 
 // Read reads from the client, but for a bulk.

@@ -48,6 +48,7 @@ func TestCommands(t *testing.T) {
 			rest = ""
 		}
 		c := newCommands(iotest.HalfReader(strings.NewReader(tc.head+rest)), &storage.Repo{Repo: gitcmd.Repo{Dir: t.TempDir()}})
+		c.file = true // whatever file system this is
 		got, err := io.ReadAll(c)
 		if tc.bulk {
 			if string(got) != "0000" || err != nil || !c.bulk.Load() {
@@ -86,6 +87,15 @@ func TestCommands_broken(t *testing.T) {
 	c := newCommands(io.MultiReader(strings.NewReader("00"), iotest.ErrReader(broken)), &storage.Repo{Repo: gitcmd.Repo{Dir: t.TempDir()}})
 	if got, err := io.ReadAll(c); string(got) != "00" || !errors.Is(err, broken) {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestCommands_fileSystem: on one that may not tell what it could not write, git syncs.
+func TestCommands_fileSystem(t *testing.T) {
+	t.Parallel()
+	c := newCommands(strings.NewReader(sha256Creates()), &storage.Repo{Repo: gitcmd.Repo{Dir: "/proc"}})
+	if got, err := io.ReadAll(c); string(got) != sha256Creates() || err != nil || c.bulk.Load() {
+		t.Errorf("%.100q, %v; bulk %v", got, err, c.bulk.Load())
 	}
 }
 
