@@ -13,27 +13,25 @@ const (
 	typeData   = 0
 )
 
-// joined is a connection for yamux, which writes the header of each data frame and right after it the body: on a socket
-// without TLS both go out with one system call, and wake the other side once. Not for concurrent writes: yamux has one
-// writer.
+// joined is a connection for yamux, which writes the header of each data frame and right after it the body: both go
+// out with one system call, or in one TLS record, and wake the other side once. They are copied for that, which is less
+// work. Not for concurrent writes: yamux has one writer.
 type joined struct {
 	net.Conn
-	header [headerSize]byte
-	held   bool // header waits for its body
+	frame []byte // begins with a header that waits for its body, if held
+	held  bool
 }
 
 // Write holds back the header of a frame with a body and reports it as written: what fails then fails the body.
 func (c *joined) Write(p []byte) (int, error) {
 	if !c.held {
 		if len(p) == headerSize && p[typeOf] == typeData && binary.BigEndian.Uint32(p[lengthOf:]) > 0 {
-			copy(c.header[:], p)
-			c.held = true
+			c.frame, c.held = append(c.frame[:0], p...), true
 			return len(p), nil
 		}
 		return c.Conn.Write(p)
 	}
-	c.held = false
-	both := net.Buffers{c.header[:], p}
-	n, err := both.WriteTo(c.Conn)
-	return max(int(n)-headerSize, 0), err
+	c.frame, c.held = append(c.frame, p...), false
+	n, err := c.Conn.Write(c.frame)
+	return max(n-headerSize, 0), err
 }
