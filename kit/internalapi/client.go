@@ -32,6 +32,9 @@ const (
 	firstWait      = time.Second // before the second attempt; doubles, at most maxWait
 	maxWait        = 15 * time.Second
 	maxAnswer      = 4 << 20
+	// dialTimeout leaves a call the time to be made again: an instance that has just gone, with its address, does not
+	// refuse connections but is silent.
+	dialTimeout = 3 * time.Second
 )
 
 // ErrUnreachable is the error when no attempt brought a usable answer. Its text
@@ -100,9 +103,11 @@ func New(cfg Config) (*Client, error) {
 	if tr.TLSClientConfig, err = tlsConfig(cfg); err != nil {
 		return nil, err
 	}
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	tr.DialContext = dialer.DialContext
 	if socket != "" {
 		tr.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, "unix", socket)
+			return dialer.DialContext(ctx, "unix", socket)
 		}
 	}
 	refuse := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
