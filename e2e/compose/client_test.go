@@ -117,6 +117,9 @@ func (c *client) tryGit(dir string, args ...string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("git %v: %w\n%s", args, err, out)
 	}
+	if strings.Contains(string(out), "fatal:") {
+		return "", fmt.Errorf("git %v, though well:\n%s", args, out)
+	}
 	return strings.TrimSpace(string(out)), nil
 }
 

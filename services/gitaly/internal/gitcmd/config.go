@@ -12,14 +12,15 @@ import (
 )
 
 // configuration lists the -c settings, lowest precedence first. What could make
-// git run a program or skip our hooks comes after the request's settings.
+// git run a program or skip our hooks comes after the request's settings. The command for
+// alternates must say nothing, and be one for which git needs no shell: images have none.
 func (f *Factory) configuration(c subcommand, s Spec) []Config {
 	hooks := s.HooksPath
 	if hooks == "" {
 		hooks = os.DevNull
 	}
 	fixed := []Config{
-		{"core.hooksPath", hooks}, {"core.alternateRefsCommand", "exit 0 #"}, {"protocol.allow", "never"},
+		{"core.hooksPath", hooks}, {"core.alternateRefsCommand", "true"}, {"protocol.allow", "never"},
 		{"credential.helper", ""}, {"safe.bareRepository", "explicit"}, {"core.useReplaceRefs", "false"},
 	}
 	return slices.Concat(globalConfig(f.o.PackThreads), f.version.config(), c.config, s.Config, f.o.Admin, fixed)

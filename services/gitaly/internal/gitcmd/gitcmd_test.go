@@ -126,7 +126,7 @@ func TestFactory_requestCannotReplaceOurs(t *testing.T) {
 		return "(none)"
 	}
 	for key, want := range map[string]string{
-		"core.hooksPath=": "/dev/null", "core.alternateRefsCommand=": "exit 0 #", "protocol.allow=": "never",
+		"core.hooksPath=": "/dev/null", "core.alternateRefsCommand=": "true", "protocol.allow=": "never",
 		"uploadpack.allowFilter=": "false", "core.fsync=": "objects,derived-metadata,reference",
 	} {
 		if got := last(key); got != want {
