@@ -22,7 +22,7 @@ func (s *Suite) smallPush(ctx context.Context, sec *report.Section) error {
 	if err != nil {
 		return err
 	}
-	n := s.rounds(25, 10)
+	n := s.rounds(25, 6)
 	pushes, err := fixture.Chain(ctx, r, n+1)
 	if err != nil {
 		return err

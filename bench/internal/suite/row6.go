@@ -29,12 +29,16 @@ func (s *Suite) storm(ctx context.Context, sec *report.Section) error {
 	}
 	s.loadBegins()
 	most := s.rounds(100, 40)
+	counts, whole := []int{20, most}, []int{10}
+	if s.Quick {
+		counts, whole = counts[1:], nil
+	}
 	for _, v := range []struct {
 		repo    string
 		shallow bool
 		rounds  int
 		counts  []int
-	}{{"small", false, s.rounds(2, 1), []int{20, most}}, {"large", true, 1, []int{20, most}}, {"large", false, 1, []int{10}}} {
+	}{{"small", false, s.rounds(2, 1), counts}, {"large", true, 1, counts}, {"large", false, 1, whole}} {
 		for _, n := range v.counts {
 			s.storms(ctx, sec, remotes, v.repo, v.shallow, v.rounds, n)
 		}

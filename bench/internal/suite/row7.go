@@ -23,7 +23,7 @@ func (s *Suite) mixed(ctx context.Context, sec *report.Section) error {
 		return err
 	}
 	s.loadBegins()
-	length := time.Duration(s.rounds(60, 15)) * time.Second
+	length := time.Duration(s.rounds(60, 10)) * time.Second
 	bad := 0
 	for _, times := range []int{1, 10} {
 		bad = s.mix(ctx, sec, crowd, times, length)
