@@ -35,7 +35,7 @@ func (s *Suite) clone(ctx context.Context, sec *report.Section) error {
 		rounds int
 		judged bool
 	}
-	variants := []variant{{fixture.Large(s.Quick), s.rounds(3, 3), true}, {fixture.Wide(s.Quick), s.rounds(3, 2), false}}
+	variants := []variant{{fixture.Large(s.Quick), s.rounds(3, 2), true}, {fixture.Wide(s.Quick), s.rounds(3, 1), false}}
 	if s.Local != "" {
 		variants = append(variants, variant{fixture.Spec{Name: local}, s.rounds(3, 2), false})
 	}

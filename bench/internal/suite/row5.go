@@ -38,7 +38,7 @@ func (s *Suite) pushOf(ctx context.Context, sec *report.Section, spec fixture.Sp
 	strict := s.file
 	strict.Name = checked
 	remotes := append(s.everybody(), strict)
-	rounds := s.rounds(2, 2)
+	rounds := s.rounds(2, 1)
 	name := func(remote peer.Remote, round int) string {
 		return fmt.Sprintf("%s-%d", repoFor("big-"+spec.Name, remote), round)
 	}
