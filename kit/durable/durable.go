@@ -49,18 +49,13 @@ func write(path string, content []byte, mode os.FileMode, place func(from, to st
 }
 
 // SyncDir makes the names in dir durable.
-func SyncDir(dir string) error { return sync("directory", dir) }
-
-// SyncFile makes the content of a file durable that somebody else has written.
-func SyncFile(path string) error { return sync("file", path) }
-
-func sync(what, path string) error {
-	f, err := os.Open(path) //nolint:gosec // the caller's own
+func SyncDir(dir string) error {
+	f, err := os.Open(dir) //nolint:gosec // the caller's own
 	if err != nil {
-		return fmt.Errorf("sync %s: %w", what, err)
+		return fmt.Errorf("sync directory: %w", err)
 	}
 	if err := errors.Join(synced(f), f.Close()); err != nil {
-		return fmt.Errorf("sync %s: %w", what, err)
+		return fmt.Errorf("sync directory: %w", err)
 	}
 	return nil
 }
